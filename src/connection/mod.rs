@@ -1,0 +1,178 @@
+//! A connection is one source of workers: an agent, this host, a mock.
+
+use std::{fmt, future::Future, os::fd::OwnedFd, path::PathBuf, pin::Pin};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{addresses::HostAddresses, queue};
+
+/// A future that a trait object returns.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How many bytes may wait on one worker's link in each direction.
+pub const LINK_LIMIT: usize = 32 * 1024 * 1024;
+
+/// What a virtual worker asks a connection for: one real worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpawnRequest {
+    /// The mediasoup version of the library, as in `MEDIASOUP_VERSION`.
+    pub version: String,
+    /// The schema fingerprint of the library.
+    pub fingerprint: String,
+    /// Worker arguments as mediasoup passes them (`--logLevel=debug`), without the two DTLS files.
+    pub args: Vec<String>,
+    /// Content of `dtlsCertificateFile` and `dtlsPrivateKeyFile`.
+    pub dtls: DtlsFiles,
+    /// A worker binary that the app asked for by path. Only this host may run it.
+    pub worker_bin: Option<PathBuf>,
+}
+
+/// PEM texts of the DTLS files that the app named, each independent of the other.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct DtlsFiles {
+    pub certificate: Option<String>,
+    pub private_key: Option<String>,
+}
+
+impl fmt::Debug for DtlsFiles {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("DtlsFiles")
+            .field("certificate", &self.certificate.is_some())
+            .field("private_key", &self.private_key.is_some())
+            .finish()
+    }
+}
+
+/// What comes from a real worker.
+#[derive(Debug)]
+pub enum WorkerEvent {
+    /// One whole channel message with its size prefix.
+    Message(BytesMut),
+    /// Bytes that the worker wrote to its stdout.
+    Stdout(Bytes),
+    /// Bytes that the worker wrote to its stderr.
+    Stderr(Bytes),
+    /// The worker is gone. Always the last event.
+    Exited(Exit),
+}
+
+/// What goes to a real worker.
+#[derive(Debug)]
+pub enum WorkerCommand {
+    /// One whole channel message with its size prefix.
+    Message(Bytes),
+    /// Sends the signal to the worker process.
+    Signal(i32),
+    /// Closes the worker's input, which ends it.
+    CloseInput,
+}
+
+impl queue::Weight for WorkerEvent {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Message(bytes) => bytes.len(),
+            Self::Stdout(bytes) | Self::Stderr(bytes) => bytes.len(),
+            Self::Exited(_) => 1,
+        }
+    }
+}
+
+impl queue::Weight for WorkerCommand {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Message(bytes) => bytes.len(),
+            Self::Signal(_) | Self::CloseInput => 1,
+        }
+    }
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+    /// Nobody saw it end: the link to its host is lost. The text says which and why.
+    Lost(String),
+}
+
+/// The link to one real worker. Dropping `commands` closes the worker's input; dropping the whole
+/// link frees the worker.
+pub struct WorkerLink {
+    /// Process id on the worker's own host.
+    pub pid: u32,
+    /// Where the worker's addresses belong.
+    pub addresses: HostAddresses,
+    pub commands: queue::Sender<WorkerCommand>,
+    pub events: queue::Receiver<WorkerEvent>,
+}
+
+/// A worker that the stub itself is to become (exec in place).
+pub struct InPlaceWorker {
+    pub binary: PathBuf,
+    pub args: Vec<String>,
+    /// The worker's ends of its channel: its fd 3 and fd 4.
+    pub input: OwnedFd,
+    pub output: OwnedFd,
+    /// Keeps temporary files (DTLS) alive; dropped when the worker is gone.
+    pub guard: Box<dyn Send>,
+    pub link: WorkerLink,
+}
+
+/// Why a connection gave no worker.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpawnError {
+    /// The worker binary cannot be started; mediasoup says it in these words.
+    #[error("spawn {path} {code}")]
+    Spawn { path: String, code: String },
+    /// No worker binary is known for the version.
+    #[error("{0}")]
+    NoBinary(String),
+    /// The settings were refused before a worker started (mediasoup: 'wrong settings').
+    #[error("wrong settings: {0}")]
+    WrongSettings(String),
+    /// The other side speaks another protocol, schema or version.
+    #[error("{0}")]
+    Incompatible(String),
+    /// The other side did not let us in.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// The other side could not be reached in time.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The other side has no room for another worker.
+    #[error("{0}")]
+    Full(String),
+}
+
+/// What placement knows about a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Workers that run there now, everyone's.
+    pub workers: usize,
+    /// The most workers that it takes.
+    pub max_workers: usize,
+}
+
+/// One source of workers.
+pub trait Connection: Send + Sync {
+    /// What people call it: its URL, `local`, `mock`.
+    fn name(&self) -> String;
+
+    /// Where its workers bind, as far as it is known.
+    fn addresses(&self) -> Option<HostAddresses>;
+
+    /// Its load, `None` while nobody can tell.
+    fn load(&self) -> Option<Load>;
+
+    /// Starts one worker. Ends in a worker or a clear error within the connect timeout.
+    fn spawn(&self, request: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>>;
+
+    /// A worker that the stub becomes itself, where this connection can do that.
+    fn spawn_in_place(&self, _request: &SpawnRequest) -> Option<Result<InPlaceWorker, SpawnError>> {
+        None
+    }
+
+    /// Ends every worker and link of this connection.
+    fn close(&self);
+}

@@ -1,0 +1,18 @@
+//! The core of mediasoup-horizontal: virtual mediasoup-workers that drive real ones on this host
+//! and on others. `docs/architecture.md` has the picture.
+
+pub mod addresses;
+pub mod agent;
+pub mod bridge;
+pub mod channel;
+pub mod connection;
+pub mod core;
+pub mod mock_worker;
+pub mod net;
+pub mod queue;
+pub mod stub;
+pub mod virtual_worker;
+pub mod wire;
+pub mod worker_process;
+
+pub use channel_schema::{MEDIASOUP_VERSION, SCHEMA_FINGERPRINT};

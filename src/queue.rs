@@ -1,0 +1,149 @@
+//! A queue bounded by bytes: what waits between two ends never takes more memory than agreed.
+
+use std::sync::Arc;
+
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
+
+/// What a queue can weigh. One item never waits for more room than the whole queue has.
+pub trait Weight {
+    fn weight(&self) -> usize;
+}
+
+/// The receiving end is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the receiving end of the queue is gone")]
+pub struct Closed;
+
+/// Why an item was not taken at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TrySendError {
+    #[error("the queue holds as many bytes as it may")]
+    Full,
+    #[error("the receiving end of the queue is gone")]
+    Closed,
+}
+
+struct Held<T> {
+    item: T,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The sending end.
+pub struct Sender<T> {
+    items: mpsc::UnboundedSender<Held<T>>,
+    room: Arc<Semaphore>,
+    limit: usize,
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self { items: self.items.clone(), room: Arc::clone(&self.room), limit: self.limit }
+    }
+}
+
+/// The receiving end. Dropping it closes the queue and wakes every waiting sender.
+pub struct Receiver<T> {
+    items: mpsc::UnboundedReceiver<Held<T>>,
+    room: Arc<Semaphore>,
+}
+
+/// Makes a queue that holds at most `limit` bytes (and at most `limit` items).
+pub fn bounded<T: Weight>(limit: usize) -> (Sender<T>, Receiver<T>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let room = Arc::new(Semaphore::new(limit));
+    (Sender { items: sender, room: Arc::clone(&room), limit }, Receiver { items: receiver, room })
+}
+
+impl<T: Weight> Sender<T> {
+    fn permits(&self, item: &T) -> u32 {
+        let weight = item.weight().clamp(1, self.limit);
+        u32::try_from(weight).unwrap_or(u32::MAX)
+    }
+
+    /// Waits for room, then queues the item. Cancel-safe: a dropped call queues nothing.
+    pub async fn send(&self, item: T) -> Result<(), Closed> {
+        let permits = self.permits(&item);
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(permits)
+            .await
+            .map_err(|_: AcquireError| Closed)?;
+        self.items.send(Held { item, _room: room }).map_err(|_| Closed)
+    }
+
+    /// Queues the item if there is room now.
+    pub fn try_send(&self, item: T) -> Result<(), TrySendError> {
+        let permits = self.permits(&item);
+        let room =
+            Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(
+                |error| match error {
+                    TryAcquireError::Closed => TrySendError::Closed,
+                    TryAcquireError::NoPermits => TrySendError::Full,
+                },
+            )?;
+        self.items.send(Held { item, _room: room }).map_err(|_| TrySendError::Closed)
+    }
+
+    /// Resolves when the receiving end is gone.
+    pub async fn closed(&self) {
+        self.items.closed().await;
+    }
+}
+
+impl<T> Receiver<T> {
+    /// The next item, or `None` when every sender is gone. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<T> {
+        self.items.recv().await.map(|held| held.item)
+    }
+
+    /// The next item if one waits now.
+    pub fn try_recv(&mut self) -> Option<T> {
+        self.items.try_recv().ok().map(|held| held.item)
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.room.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Weight for Vec<u8> {
+        fn weight(&self) -> usize {
+            self.len()
+        }
+    }
+
+    #[tokio::test]
+    async fn holds_back_what_does_not_fit() {
+        let (sender, mut receiver) = bounded(10);
+        sender.try_send(vec![0; 6]).expect("six bytes fit");
+        assert_eq!(sender.try_send(vec![0; 6]), Err(TrySendError::Full));
+        assert_eq!(receiver.recv().await.map(|item| item.len()), Some(6));
+        sender.try_send(vec![0; 6]).expect("room was given back");
+    }
+
+    #[tokio::test]
+    async fn takes_one_item_larger_than_itself() {
+        let (sender, mut receiver) = bounded(4);
+        sender.send(vec![0; 100]).await.expect("an empty queue takes any one item");
+        assert_eq!(sender.try_send(vec![0; 1]), Err(TrySendError::Full));
+        assert_eq!(receiver.recv().await.map(|item| item.len()), Some(100));
+    }
+
+    #[tokio::test]
+    async fn tells_senders_that_the_receiver_is_gone() {
+        let (sender, receiver) = bounded(4);
+        sender.try_send(vec![0; 4]).expect("fits");
+        let waiting = tokio::spawn({
+            let sender = sender.clone();
+            async move { sender.send(vec![0; 4]).await }
+        });
+        tokio::task::yield_now().await;
+        drop(receiver);
+        assert_eq!(waiting.await.expect("the task ends"), Err(Closed));
+    }
+}
