@@ -22,7 +22,7 @@ async function within(promise, { ms, what, signal }) {
       promise,
       new Promise((_, reject) => {
         timer = setTimeout(() => {
-          reject(new Error(`no answer within ${ms / 1000} s: ${what}`));
+          reject(new Error(`timed out after ${ms / 1000} s: ${what}`));
         }, ms);
         onAbort = () => reject(signal?.reason);
         signal?.addEventListener('abort', onAbort);

@@ -156,8 +156,8 @@ class IncomingStream {
  * @returns {boolean}
  */
 function isReached(newest, wanted) {
-  // Half a microsecond is what a time loses on its way through the format of NTP.
-  return newest >= wanted - 0.0005;
+  // A time loses less than a microsecond on its way through the format of NTP.
+  return newest >= wanted - 0.001;
 }
 
 /**

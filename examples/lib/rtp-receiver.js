@@ -12,6 +12,8 @@ class RtpReceiver {
   #socket;
   /** @type {Map<number, IncomingStream>} */
   #streams = new Map();
+  /** @type {Error | undefined} */
+  #error;
   #closed = false;
 
   /**
@@ -24,6 +26,9 @@ class RtpReceiver {
     /** Packets of streams that nobody expects. */
     this.unexpected = 0;
     socket.on('message', (data) => this.#receive(data));
+    socket.on('error', (error) => {
+      this.#error ??= error;
+    });
   }
 
   /**
@@ -37,6 +42,11 @@ class RtpReceiver {
     await once(socket, 'listening');
 
     return new RtpReceiver(socket);
+  }
+
+  /** The first error of the socket, if any. */
+  get error() {
+    return this.#error;
   }
 
   get ip() {
@@ -83,4 +93,25 @@ class RtpReceiver {
   }
 }
 
-module.exports = { RtpReceiver };
+/**
+ * What this receiver understands: no retransmissions, and no bandwidth estimation, which
+ * would make mediasoup send probes.
+ *
+ * @param {import('mediasoup-upstream/types').RtpCapabilities} capabilities Of the Router.
+ * @returns {import('mediasoup-upstream/types').RtpCapabilities}
+ */
+function receiverCapabilities({ codecs, headerExtensions }) {
+  return {
+    codecs: codecs
+      ?.filter(({ mimeType }) => !mimeType.toLowerCase().endsWith('/rtx'))
+      .map((codec) => ({
+        ...codec,
+        rtcpFeedback: codec.rtcpFeedback?.filter(
+          ({ type, parameter }) => parameter === 'pli' || (type === 'ccm' && parameter === 'fir'),
+        ),
+      })),
+    headerExtensions: headerExtensions?.filter(({ uri }) => uri.endsWith('/abs-capture-time')),
+  };
+}
+
+module.exports = { RtpReceiver, receiverCapabilities };

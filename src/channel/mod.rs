@@ -1,1 +1,13 @@
-//! See the architecture page.
+//! The worker's channel protocol: messages verified, read and patched in place, and composed.
+
+mod buffer;
+pub mod compose;
+pub mod envelope;
+pub mod method;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use channel_schema::fbs;
+pub use envelope::{Envelope, Message, MessageError, PREFIX};

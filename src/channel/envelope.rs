@@ -1,0 +1,263 @@
+//! What routing needs of a message, read in place: its kind, request id, method, handler id.
+
+use bytes::BytesMut;
+use channel_schema::tables::{self, UNIONS};
+
+use super::{
+    buffer::{Buffer, Field, Table},
+    method::{self, Event, Method},
+    verify::{VerifyError, verify},
+};
+
+/// Bytes of the size prefix.
+pub const PREFIX: usize = 4;
+
+/// Slots of the tables below, in the order of their fields in the schema.
+mod slot {
+    pub const MESSAGE_TYPE: usize = 0;
+    pub const MESSAGE: usize = 1;
+    pub const REQUEST_ID: usize = 0;
+    pub const REQUEST_METHOD: usize = 1;
+    pub const REQUEST_HANDLER: usize = 2;
+    pub const REQUEST_BODY_TYPE: usize = 3;
+    pub const NOTIFICATION_HANDLER: usize = 0;
+    pub const NOTIFICATION_EVENT: usize = 1;
+    pub const NOTIFICATION_BODY_TYPE: usize = 2;
+    pub const RESPONSE_ID: usize = 0;
+    pub const RESPONSE_ACCEPTED: usize = 1;
+    pub const RESPONSE_BODY_TYPE: usize = 2;
+    pub const LOG_TEXT: usize = 0;
+}
+
+/// One whole channel message with its size prefix, verified against the schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message(BytesMut);
+
+/// What kind of message it is and what routing needs of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envelope<'a> {
+    Request(RequestEnvelope<'a>),
+    Response(ResponseEnvelope),
+    Notification(NotificationEnvelope<'a>),
+    Log(&'a str),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestEnvelope<'a> {
+    pub id: u32,
+    pub method: Method,
+    pub handler_id: &'a str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResponseEnvelope {
+    pub id: u32,
+    pub accepted: bool,
+    /// The table that its body is, if it has one.
+    pub body: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotificationEnvelope<'a> {
+    pub event: Event,
+    pub handler_id: &'a str,
+}
+
+/// Why a message must not go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    #[error("the size prefix says {said} bytes and {got} follow")]
+    Size { said: usize, got: usize },
+    #[error(transparent)]
+    Schema(#[from] VerifyError),
+    #[error("handler id or log text is not UTF-8")]
+    Text,
+    #[error("{method} needs another body")]
+    Body { method: &'static str },
+    #[error("a worker takes no notification {event:?}")]
+    Direction { event: Event },
+    #[error("{0} is not for this direction")]
+    Kind(&'static str),
+}
+
+impl Message {
+    /// Takes one whole message as it came, checked from the first byte to the last.
+    pub fn parse(bytes: BytesMut) -> Result<Self, MessageError> {
+        let said = Buffer(&bytes)
+            .u32(0)
+            .and_then(|said| usize::try_from(said).ok())
+            .ok_or(MessageError::Size { said: 0, got: bytes.len() })?;
+        let got = bytes.len() - PREFIX;
+        if said != got {
+            return Err(MessageError::Size { said, got });
+        }
+        verify(&bytes[PREFIX..])?;
+        let message = Self(bytes);
+        message.read().ok_or(MessageError::Text)?;
+        Ok(message)
+    }
+
+    /// A message of our own making.
+    pub(super) fn trusted(bytes: BytesMut) -> Self {
+        Self(bytes)
+    }
+
+    /// Checks what the library may send: a request or notification with the body that its method
+    /// or event needs. Workers crash on others.
+    pub fn check_for_worker(&self) -> Result<(), MessageError> {
+        let (table, kind) = self.data().ok_or(MessageError::Text)?;
+        let buffer = Buffer(self.payload());
+        match self.envelope() {
+            Envelope::Request(request) => {
+                let body =
+                    body_table(buffer, table, slot::REQUEST_BODY_TYPE, tables::FBS_REQUEST_REQUEST);
+                if body == method::body(request.method) {
+                    Ok(())
+                } else {
+                    Err(MessageError::Body { method: method::name(request.method) })
+                }
+            }
+            Envelope::Notification(notification) => {
+                let event = notification.event;
+                let body = body_table(
+                    buffer,
+                    table,
+                    slot::NOTIFICATION_BODY_TYPE,
+                    tables::FBS_NOTIFICATION_NOTIFICATION,
+                );
+                match method::notification_body(event) {
+                    Some(needed) if needed == body => Ok(()),
+                    _ => Err(MessageError::Direction { event }),
+                }
+            }
+            Envelope::Response(_) | Envelope::Log(_) => Err(MessageError::Kind(kind)),
+        }
+    }
+
+    /// The envelope. Parsing made sure that there is one.
+    pub fn envelope(&self) -> Envelope<'_> {
+        self.read().unwrap_or(Envelope::Log(""))
+    }
+
+    fn data(&self) -> Option<(Table, &'static str)> {
+        let buffer = Buffer(self.payload());
+        let root = buffer.root()?;
+        let tag = buffer.u8(buffer.field(root, slot::MESSAGE_TYPE, 1)?.position()?)?;
+        let data = buffer.follow(buffer.field(root, slot::MESSAGE, 4)?.position()?)?;
+        let kind =
+            ["request", "response", "notification", "log"].get(usize::from(tag).checked_sub(1)?)?;
+        Some((buffer.table(data)?, kind))
+    }
+
+    fn read(&self) -> Option<Envelope<'_>> {
+        let buffer = Buffer(self.payload());
+        let (table, kind) = self.data()?;
+        let byte = |slot| match buffer.field(table, slot, 1)? {
+            Field::Absent => Some(0),
+            Field::At(at) => buffer.u8(at),
+        };
+        let word = |slot| match buffer.field(table, slot, 4)? {
+            Field::Absent => Some(0),
+            Field::At(at) => buffer.u32(at),
+        };
+        let text = |slot| {
+            let at = buffer.follow(buffer.field(table, slot, 4)?.position()?)?;
+            std::str::from_utf8(buffer.string(at)?).ok()
+        };
+        Some(match kind {
+            "request" => Envelope::Request(RequestEnvelope {
+                id: word(slot::REQUEST_ID)?,
+                method: method::from_number(byte(slot::REQUEST_METHOD)?)?,
+                handler_id: text(slot::REQUEST_HANDLER)?,
+            }),
+            "response" => Envelope::Response(ResponseEnvelope {
+                id: word(slot::RESPONSE_ID)?,
+                accepted: byte(slot::RESPONSE_ACCEPTED)? != 0,
+                body: body_table(
+                    buffer,
+                    table,
+                    slot::RESPONSE_BODY_TYPE,
+                    tables::FBS_RESPONSE_RESPONSE,
+                ),
+            }),
+            "notification" => Envelope::Notification(NotificationEnvelope {
+                event: Event::try_from(byte(slot::NOTIFICATION_EVENT)?).ok()?,
+                handler_id: text(slot::NOTIFICATION_HANDLER)?,
+            }),
+            _ => Envelope::Log(text(slot::LOG_TEXT).unwrap_or_default()),
+        })
+    }
+
+    /// Writes another request id over the one of this request or response. False where the message
+    /// carries none (an id of 0 is not written) and must be composed anew.
+    #[must_use]
+    pub fn patch_id(&mut self, id: u32) -> bool {
+        let buffer = Buffer(self.payload());
+        let position = self.data().and_then(|(table, kind)| match kind {
+            "request" => buffer.field(table, slot::REQUEST_ID, 4)?.position(),
+            "response" => buffer.field(table, slot::RESPONSE_ID, 4)?.position(),
+            _ => None,
+        });
+        match position {
+            Some(at) => {
+                let at = PREFIX + at;
+                self.0[at..at + 4].copy_from_slice(&id.to_le_bytes());
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Writes another id over every place where this id stands as a whole string of the message.
+    /// Returns how many were patched; none if the lengths differ.
+    pub fn patch_string(&mut self, from: &str, to: &str) -> usize {
+        if from.len() != to.len() || from.is_empty() {
+            return 0;
+        }
+        let length = u32::try_from(from.len()).unwrap_or(u32::MAX).to_le_bytes();
+        let needle = [&length[..], from.as_bytes(), &[0]].concat();
+        let mut patched = 0;
+        let mut at = PREFIX;
+        while let Some(found) =
+            self.0[at..].windows(needle.len()).position(|window| window == needle)
+        {
+            let start = at + found + length.len();
+            self.0[start..start + to.len()].copy_from_slice(to.as_bytes());
+            at = start + to.len();
+            patched += 1;
+        }
+        patched
+    }
+
+    /// The message without its size prefix.
+    pub fn payload(&self) -> &[u8] {
+        &self.0[PREFIX..]
+    }
+
+    /// The whole message with its size prefix.
+    pub fn into_bytes(self) -> BytesMut {
+        self.0
+    }
+
+    /// Length of the whole message in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Never true: a message has at least its prefix.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The table that the body of this table is; its union stands in the field named `body`.
+fn body_table(buffer: Buffer<'_>, table: Table, tag_slot: usize, owner: usize) -> Option<usize> {
+    let tag = buffer.u8(buffer.field(table, tag_slot, 1)?.position()?)?;
+    // A tag without a value is no body for the worker either.
+    buffer.field(table, tag_slot + 1, 4)?.position()?;
+    let union = tables::TYPES[owner].fields.iter().find_map(|field| match field.kind {
+        channel_schema::Kind::Union(union) => Some(union),
+        _ => None,
+    })?;
+    UNIONS[union].get(usize::from(tag).checked_sub(1)?).copied()
+}

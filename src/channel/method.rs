@@ -1,0 +1,134 @@
+//! The worker's methods: their names in error texts and the body that each one needs.
+
+pub use channel_schema::fbs::{notification::Event, request::Method};
+use channel_schema::tables;
+
+/// One row a method, in the order of the enum: the name as the worker prints it in errors, and the
+/// table that its body must be. A worker that gets another body, or none, crashes.
+static METHODS: [(&str, Option<usize>); 68] = [
+    ("worker.dump", None),
+    ("worker.getResourceUsage", None),
+    ("worker.updateSettings", Some(tables::FBS_WORKER_UPDATESETTINGSREQUEST)),
+    ("worker.createWebRtcServer", Some(tables::FBS_WORKER_CREATEWEBRTCSERVERREQUEST)),
+    ("worker.createRouter", Some(tables::FBS_WORKER_CREATEROUTERREQUEST)),
+    ("worker.closeWebRtcServer", Some(tables::FBS_WORKER_CLOSEWEBRTCSERVERREQUEST)),
+    ("worker.closeRouter", Some(tables::FBS_WORKER_CLOSEROUTERREQUEST)),
+    ("webRtcServer.dump", None),
+    ("router.dump", None),
+    ("router.createWebRtcTransport", Some(tables::FBS_ROUTER_CREATEWEBRTCTRANSPORTREQUEST)),
+    (
+        "router.createWebRtcTransportWithServer",
+        Some(tables::FBS_ROUTER_CREATEWEBRTCTRANSPORTREQUEST),
+    ),
+    ("router.createPlainTransport", Some(tables::FBS_ROUTER_CREATEPLAINTRANSPORTREQUEST)),
+    ("router.createPipeTransport", Some(tables::FBS_ROUTER_CREATEPIPETRANSPORTREQUEST)),
+    ("router.createDirectTransport", Some(tables::FBS_ROUTER_CREATEDIRECTTRANSPORTREQUEST)),
+    ("router.closeTransport", Some(tables::FBS_ROUTER_CLOSETRANSPORTREQUEST)),
+    (
+        "router.createActiveSpeakerObserver",
+        Some(tables::FBS_ROUTER_CREATEACTIVESPEAKEROBSERVERREQUEST),
+    ),
+    ("router.createAudioLevelObserver", Some(tables::FBS_ROUTER_CREATEAUDIOLEVELOBSERVERREQUEST)),
+    ("router.closeRtpObserver", Some(tables::FBS_ROUTER_CLOSERTPOBSERVERREQUEST)),
+    ("transport.dump", None),
+    ("transport.getStats", None),
+    ("transport.connect", None),
+    ("transport.setMaxIncomingBitrate", Some(tables::FBS_TRANSPORT_SETMAXINCOMINGBITRATEREQUEST)),
+    ("transport.setMaxOutgoingBitrate", Some(tables::FBS_TRANSPORT_SETMAXOUTGOINGBITRATEREQUEST)),
+    ("transport.setMinOutgoingBitrate", Some(tables::FBS_TRANSPORT_SETMINOUTGOINGBITRATEREQUEST)),
+    ("transport.restartIce", None),
+    ("transport.produce", Some(tables::FBS_TRANSPORT_PRODUCEREQUEST)),
+    ("transport.produceData", Some(tables::FBS_TRANSPORT_PRODUCEDATAREQUEST)),
+    ("transport.consume", Some(tables::FBS_TRANSPORT_CONSUMEREQUEST)),
+    ("transport.consumeData", Some(tables::FBS_TRANSPORT_CONSUMEDATAREQUEST)),
+    ("transport.enableTraceEvent", Some(tables::FBS_TRANSPORT_ENABLETRACEEVENTREQUEST)),
+    ("transport.closeProducer", Some(tables::FBS_TRANSPORT_CLOSEPRODUCERREQUEST)),
+    ("transport.closeConsumer", Some(tables::FBS_TRANSPORT_CLOSECONSUMERREQUEST)),
+    ("transport.closeDataProducer", Some(tables::FBS_TRANSPORT_CLOSEDATAPRODUCERREQUEST)),
+    ("transport.closeDataConsumer", Some(tables::FBS_TRANSPORT_CLOSEDATACONSUMERREQUEST)),
+    ("plainTransport.connect", Some(tables::FBS_PLAINTRANSPORT_CONNECTREQUEST)),
+    ("pipeTransport.connect", Some(tables::FBS_PIPETRANSPORT_CONNECTREQUEST)),
+    ("webRtcTransport.connect", Some(tables::FBS_WEBRTCTRANSPORT_CONNECTREQUEST)),
+    ("producer.dump", None),
+    ("producer.getStats", None),
+    ("producer.pause", None),
+    ("producer.resume", None),
+    ("producer.enableTraceEvent", Some(tables::FBS_PRODUCER_ENABLETRACEEVENTREQUEST)),
+    ("consumer.dump", None),
+    ("consumer.getStats", None),
+    ("consumer.pause", None),
+    ("consumer.resume", None),
+    ("consumer.setPreferredLayers", Some(tables::FBS_CONSUMER_SETPREFERREDLAYERSREQUEST)),
+    ("consumer.setPriority", Some(tables::FBS_CONSUMER_SETPRIORITYREQUEST)),
+    ("consumer.requestKeyFrame", None),
+    ("consumer.enableTraceEvent", Some(tables::FBS_CONSUMER_ENABLETRACEEVENTREQUEST)),
+    ("dataProducer.dump", None),
+    ("dataProducer.getStats", None),
+    ("dataProducer.pause", None),
+    ("dataProducer.resume", None),
+    ("dataConsumer.dump", None),
+    ("dataConsumer.getStats", None),
+    ("dataConsumer.pause", None),
+    ("dataConsumer.resume", None),
+    ("dataConsumer.getBufferedAmount", None),
+    (
+        "dataConsumer.setBufferedAmountLowThreshold",
+        Some(tables::FBS_DATACONSUMER_SETBUFFEREDAMOUNTLOWTHRESHOLDREQUEST),
+    ),
+    ("dataConsumer.send", Some(tables::FBS_DATACONSUMER_SENDREQUEST)),
+    ("dataConsumer.setSubchannels", Some(tables::FBS_DATACONSUMER_SETSUBCHANNELSREQUEST)),
+    ("dataConsumer.addSubchannel", Some(tables::FBS_DATACONSUMER_ADDSUBCHANNELREQUEST)),
+    ("dataConsumer.removeSubchannel", Some(tables::FBS_DATACONSUMER_REMOVESUBCHANNELREQUEST)),
+    ("rtpObserver.pause", None),
+    ("rtpObserver.resume", None),
+    ("rtpObserver.addProducer", Some(tables::FBS_RTPOBSERVER_ADDPRODUCERREQUEST)),
+    ("rtpObserver.removeProducer", Some(tables::FBS_RTPOBSERVER_REMOVEPRODUCERREQUEST)),
+];
+
+/// The method of that number.
+pub fn from_number(number: u8) -> Option<Method> {
+    Method::try_from(number).ok()
+}
+
+/// The method's name as mediasoup writes it in errors, such as `transport.produce`.
+pub fn name(method: Method) -> &'static str {
+    METHODS[usize::from(method as u8)].0
+}
+
+/// The table that the method's body is, if it has one.
+pub(super) fn body(method: Method) -> Option<usize> {
+    METHODS[usize::from(method as u8)].1
+}
+
+/// Whether the worker itself handles the method; all others go to the object of their handler id.
+pub fn is_worker_method(method: Method) -> bool {
+    (method as u8) <= (Method::WorkerCloseRouter as u8)
+}
+
+/// The table that the body of a notification to the worker is. `None`: not one that it takes.
+pub(super) fn notification_body(event: Event) -> Option<Option<usize>> {
+    match event {
+        Event::WorkerClose => Some(None),
+        Event::TransportSendRtcp => Some(Some(tables::FBS_TRANSPORT_SENDRTCPNOTIFICATION)),
+        Event::ProducerSend => Some(Some(tables::FBS_PRODUCER_SENDNOTIFICATION)),
+        Event::DataproducerSend => Some(Some(tables::FBS_DATAPRODUCER_SENDNOTIFICATION)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_has_a_row() {
+        for (number, row) in METHODS.iter().enumerate() {
+            let number = u8::try_from(number).expect("68 methods");
+            let method = from_number(number).expect("the enum has it");
+            assert_eq!(name(method), row.0);
+        }
+        assert!(from_number(68).is_none());
+        assert_eq!(name(Method::TransportConsume), "transport.consume");
+        assert_eq!(name(Method::RtpobserverRemoveProducer), "rtpObserver.removeProducer");
+    }
+}

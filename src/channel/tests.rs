@@ -1,0 +1,191 @@
+//! The channel against messages as mediasoup builds them and against garbage.
+
+use bytes::BytesMut;
+use channel_schema::fbs::{notification::Event, request, request::Method, transport, worker};
+use proptest::prelude::*;
+
+use super::{
+    Envelope, Message, MessageError,
+    compose::{self, ErrorKind},
+    envelope::{NotificationEnvelope, PREFIX, RequestEnvelope},
+};
+
+fn reparse(message: &Message) -> Message {
+    Message::parse(message.clone().into_bytes()).expect("what we compose is valid")
+}
+
+fn create_router(id: u32, router_id: &str) -> Message {
+    compose::request(
+        id,
+        Method::WorkerCreateRouter,
+        "",
+        Some(request::Body::WorkerCreateRouterRequest(Box::new(worker::CreateRouterRequest {
+            router_id: router_id.to_owned(),
+        }))),
+    )
+}
+
+fn with_payload(payload: &[u8]) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    bytes.extend_from_slice(&u32::try_from(payload.len()).expect("small").to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+#[test]
+fn reads_a_request() {
+    let message = reparse(&create_router(7, "router-1"));
+    assert_eq!(
+        message.envelope(),
+        Envelope::Request(RequestEnvelope {
+            id: 7,
+            method: Method::WorkerCreateRouter,
+            handler_id: "",
+        })
+    );
+    assert_eq!(message.check_for_worker(), Ok(()));
+}
+
+#[test]
+fn patches_ids_in_place() {
+    let mut message = reparse(&create_router(7, "router-1"));
+    let length = message.len();
+    assert!(message.patch_id(4_294_967_295));
+    assert_eq!(message.patch_string("router-1", "alias--2"), 1);
+    assert_eq!(message.patch_string("alias--2", "longer-than-it"), 0);
+    let message = reparse(&message);
+    assert_eq!(message.len(), length);
+    let Envelope::Request(request) = message.envelope() else { panic!("a request") };
+    assert_eq!(request.id, 4_294_967_295);
+    let request::BodyRef::WorkerCreateRouterRequest(body) =
+        compose::request_body(&message).expect("has a body")
+    else {
+        panic!("the same body")
+    };
+    assert_eq!(body.router_id().expect("is UTF-8"), "alias--2");
+}
+
+#[test]
+fn an_id_of_zero_is_told_apart() {
+    let mut message = reparse(&compose::accepted(0, None));
+    assert!(!message.patch_id(5));
+}
+
+#[test]
+fn answers_and_notifications_read_back() {
+    let refused = reparse(&compose::refused(3, ErrorKind::NotFoundError, "not there"));
+    let Envelope::Response(response) = refused.envelope() else { panic!("a response") };
+    assert_eq!((response.id, response.accepted, response.body), (3, false, None));
+    assert_eq!(compose::refusal(&refused).as_deref(), Some("not there"));
+    let running = reparse(&compose::worker_running(4321));
+    assert_eq!(
+        running.envelope(),
+        Envelope::Notification(NotificationEnvelope {
+            event: Event::WorkerRunning,
+            handler_id: "4321",
+        })
+    );
+    assert!(matches!(running.check_for_worker(), Err(MessageError::Direction { .. })));
+}
+
+#[test]
+fn the_body_must_be_the_one_of_the_method() {
+    let missing = compose::request(1, Method::WorkerCreateRouter, "", None);
+    assert_eq!(
+        reparse(&missing).check_for_worker(),
+        Err(MessageError::Body { method: "worker.createRouter" })
+    );
+    let other = compose::request(
+        1,
+        Method::TransportDump,
+        "x",
+        Some(request::Body::WorkerCreateRouterRequest(Box::default())),
+    );
+    assert_eq!(
+        reparse(&other).check_for_worker(),
+        Err(MessageError::Body { method: "transport.dump" })
+    );
+    let answer = compose::accepted(1, None);
+    assert_eq!(reparse(&answer).check_for_worker(), Err(MessageError::Kind("response")));
+}
+
+#[test]
+fn an_unknown_method_is_refused() {
+    let message = compose::request(1, Method::RtpobserverRemoveProducer, "x", None);
+    let bytes = message.into_bytes();
+    let at = bytes
+        .iter()
+        .rposition(|byte| *byte == Method::RtpobserverRemoveProducer as u8)
+        .expect("the number stands in it");
+    let mut changed = bytes;
+    changed[at] = 200;
+    assert!(matches!(Message::parse(changed), Err(MessageError::Schema(_))));
+}
+
+#[test]
+fn truncated_messages_are_refused() {
+    let whole = create_router(7, "router-1").into_bytes();
+    for cut in PREFIX..whole.len() {
+        assert!(Message::parse(BytesMut::from(&whole[..cut])).is_err(), "cut at {cut}");
+        assert!(Message::parse(with_payload(&whole[PREFIX..cut])).is_err(), "resized at {cut}");
+    }
+}
+
+fn listen_info() -> transport::ListenInfo {
+    transport::ListenInfo {
+        protocol: transport::Protocol::Udp,
+        ip: "127.0.0.1".to_owned(),
+        announced_address: None,
+        expose_internal_ip: false,
+        port: 0,
+        port_range: Box::default(),
+        flags: Box::default(),
+        send_buffer_size: 0,
+        recv_buffer_size: 0,
+    }
+}
+
+fn create_server() -> Message {
+    compose::request(
+        9,
+        Method::WorkerCreateWebrtcserver,
+        "",
+        Some(request::Body::WorkerCreateWebRtcServerRequest(Box::new(
+            worker::CreateWebRtcServerRequest {
+                web_rtc_server_id: "server".to_owned(),
+                listen_infos: Some(vec![listen_info(), listen_info()]),
+            },
+        ))),
+    )
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(payload in proptest::collection::vec(any::<u8>(), 0..400)) {
+        if let Ok(message) = Message::parse(with_payload(&payload)) {
+            let _ = message.envelope();
+            let _ = message.check_for_worker();
+            let _ = compose::to_owned(&message);
+        }
+    }
+
+    /// Whatever passes the verifier decodes: the worker, which checks nothing, is safe with it.
+    #[test]
+    fn what_verifies_also_decodes(
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)
+    ) {
+        let whole = create_server().into_bytes();
+        let mut payload = whole[PREFIX..].to_vec();
+        for (at, byte) in flips {
+            let at = at.index(payload.len());
+            payload[at] = byte;
+        }
+        if let Ok(message) = Message::parse(with_payload(&payload)) {
+            let _ = message.envelope();
+            if let Err(error) = compose::to_owned(&message) {
+                // The one thing that the verifier leaves to the reader of a text.
+                prop_assert!(error.to_string().contains("utf"), "{error}");
+            }
+        }
+    }
+}
