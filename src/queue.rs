@@ -28,6 +28,9 @@ struct Held<T> {
     _room: OwnedSemaphorePermit,
 }
 
+/// Room in a queue, taken for one item.
+pub struct Room(OwnedSemaphorePermit);
+
 /// The sending end.
 pub struct Sender<T> {
     items: mpsc::UnboundedSender<Held<T>>,
@@ -60,27 +63,43 @@ impl<T: Weight> Sender<T> {
         u32::try_from(weight).unwrap_or(u32::MAX)
     }
 
-    /// Waits for room, then queues the item. Cancel-safe: a dropped call queues nothing.
-    pub async fn send(&self, item: T) -> Result<(), Closed> {
-        let permits = self.permits(&item);
+    /// Waits for room for this item, without taking it yet. Cancel-safe: nothing is lost when the
+    /// call is dropped.
+    pub async fn room_for(&self, item: &T) -> Result<Room, Closed> {
+        let permits = self.permits(item);
         let room = Arc::clone(&self.room)
             .acquire_many_owned(permits)
             .await
             .map_err(|_: AcquireError| Closed)?;
-        self.items.send(Held { item, _room: room }).map_err(|_| Closed)
+        Ok(Room(room))
+    }
+
+    /// Queues the item in room that was waited for.
+    pub fn send_into(&self, room: Room, item: T) -> Result<(), Closed> {
+        self.items.send(Held { item, _room: room.0 }).map_err(|_| Closed)
+    }
+
+    /// Waits for room, then queues the item. A dropped call queues nothing and drops the item.
+    pub async fn send(&self, item: T) -> Result<(), Closed> {
+        let room = self.room_for(&item).await?;
+        self.send_into(room, item)
     }
 
     /// Queues the item if there is room now.
     pub fn try_send(&self, item: T) -> Result<(), TrySendError> {
-        let permits = self.permits(&item);
-        let room =
-            Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(
-                |error| match error {
-                    TryAcquireError::Closed => TrySendError::Closed,
-                    TryAcquireError::NoPermits => TrySendError::Full,
-                },
-            )?;
-        self.items.send(Held { item, _room: room }).map_err(|_| TrySendError::Closed)
+        self.offer(item).map_err(|(_, error)| error)
+    }
+
+    /// Queues the item if there is room now; else gives it back.
+    pub fn offer(&self, item: T) -> Result<(), (T, TrySendError)> {
+        match Arc::clone(&self.room).try_acquire_many_owned(self.permits(&item)) {
+            Ok(room) => self
+                .items
+                .send(Held { item, _room: room })
+                .map_err(|mpsc::error::SendError(held)| (held.item, TrySendError::Closed)),
+            Err(TryAcquireError::Closed) => Err((item, TrySendError::Closed)),
+            Err(TryAcquireError::NoPermits) => Err((item, TrySendError::Full)),
+        }
     }
 
     /// Resolves when the receiving end is gone.

@@ -114,7 +114,7 @@ async function checkHandshake(worker, openssl, death) {
     await peer.startDtls(port, signal);
     await connected;
   } catch (error) {
-    const what = messageOf(end.signal.reason === late ? late : error);
+    const what = death.aborted ? 'the worker died' : messageOf(signal.aborted ? late : error);
     const said = peer.output ? `; openssl said:\n${peer.output.slice(-1500)}` : '';
     throw new Error(`the ICE and DTLS handshake failed: ${what}${said}`);
   } finally {

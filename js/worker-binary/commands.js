@@ -5,6 +5,8 @@ const fs = require('node:fs');
 const path = require('node:path');
 const readline = require('node:readline');
 
+const GRACE_MS = 2_000;
+
 /** A problem that the user can do something about; its message says what. */
 class InstallError extends Error {
   /** @param {string} message */
@@ -25,6 +27,7 @@ class InstallError extends Error {
 
 /** @type {Set<import('node:child_process').ChildProcess>} */
 const running = new Set();
+let stopped = false;
 
 /**
  * Runs a command to its end and returns what it printed. Rejects when it fails or takes too long.
@@ -44,6 +47,9 @@ function run(command, args, options = {}) {
     }
   };
   record(`$ ${shown}`);
+  if (stopped) {
+    return Promise.reject(new InstallError('stopped'));
+  }
 
   return new Promise((resolve, reject) => {
     // In a process group of its own, so that a timeout ends its children as well.
@@ -85,7 +91,9 @@ function run(command, args, options = {}) {
     child.once('close', (code, signal) => {
       clearTimeout(timer);
       running.delete(child);
-      if (late) {
+      if (stopped) {
+        reject(new InstallError('stopped'));
+      } else if (late) {
         fail(`did not end within ${timeout / 1000} s and was stopped`);
       } else if (code === 0) {
         resolve(lines.join('\n'));
@@ -98,18 +106,25 @@ function run(command, args, options = {}) {
 
 /** @param {import('node:child_process').ChildProcess} child */
 function killGroup(child) {
-  if (child.pid === undefined) {
-    return;
-  }
-  try {
-    process.kill(-child.pid, 'SIGKILL');
-  } catch {
-    // It ended by itself.
+  /** @param {NodeJS.Signals} signal */
+  const kill = (signal) => {
+    try {
+      process.kill(-(/** @type {number} */ (child.pid)), signal);
+    } catch {
+      // It ended by itself.
+    }
+  };
+  if (child.pid !== undefined) {
+    // Politely first: ninja has its compilers in groups of their own, and ends them itself.
+    kill('SIGTERM');
+    const timer = setTimeout(kill, GRACE_MS, 'SIGKILL');
+    child.once('close', () => clearTimeout(timer));
   }
 }
 
-/** Ends every command that is still running, with its children. */
-function killRunning() {
+/** Ends every command that is still running, with its children, and lets no other start. */
+function stopCommands() {
+  stopped = true;
   running.forEach(killGroup);
 }
 
@@ -152,4 +167,4 @@ function findFile(dir, pattern) {
   return undefined;
 }
 
-module.exports = { InstallError, findFile, findTool, killRunning, run };
+module.exports = { InstallError, findFile, findTool, run, stopCommands };

@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 'use strict';
 
+const { randomUUID } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 const { buildWorker } = require('./build');
 const { checkWorker } = require('./check');
-const { InstallError, killRunning } = require('./commands');
+const { InstallError, stopCommands } = require('./commands');
 const { downloadPrebuilt } = require('./download');
 const { takeLock } = require('./lock');
 const { getOpenssl } = require('./openssl');
@@ -18,6 +19,8 @@ const {
   upstreamDir,
   versionOf,
 } = require('./paths');
+
+const STOP_MS = 5_000;
 
 /**
  * @typedef {import('./paths').Manifest} Manifest
@@ -47,11 +50,12 @@ async function installWorker({ mediasoupDir = upstreamDir(), log = () => {}, for
   }
 
   const name = path.basename(path.dirname(installedWorker(version)));
-  const buildRoot = path.join(cacheRoot(), 'build');
-  const unlock = await takeLock(path.join(buildRoot, `${name}.lock`), {
+  const workRoot = path.join(cacheRoot(), 'build', name);
+  const unlock = await takeLock(`${workRoot}.lock`, {
     onWait: (holder) => log(`waiting for another installation (${holder})`),
   });
-  const workDir = path.join(buildRoot, name);
+  // A new name each time, since the compilers of a killed run may still write into the old one.
+  const workDir = path.join(workRoot, randomUUID());
   try {
     // The one that was waited for may have done it.
     const meanwhile = force ? undefined : findInstalled(version, schema);
@@ -62,8 +66,7 @@ async function installWorker({ mediasoupDir = upstreamDir(), log = () => {}, for
     const logFile = path.join(cacheRoot(), 'log', `worker-${name}.log`);
     fs.mkdirSync(path.dirname(logFile), { recursive: true });
     fs.writeFileSync(logFile, '');
-    // A run that was killed leaves its folder behind.
-    fs.rmSync(workDir, { recursive: true, force: true });
+    removeWork(workRoot);
     fs.mkdirSync(workDir, { recursive: true });
 
     const { binary, origin } = await obtain({ mediasoupDir, workDir, logFile, log });
@@ -72,8 +75,17 @@ async function installWorker({ mediasoupDir = upstreamDir(), log = () => {}, for
 
     return installed;
   } finally {
-    fs.rmSync(workDir, { recursive: true, force: true });
+    removeWork(workRoot);
     unlock();
+  }
+}
+
+/** Removes the work folders of this run and of those that were killed. */
+function removeWork(/** @type {string} */ workRoot) {
+  try {
+    fs.rmSync(workRoot, { recursive: true, force: true, maxRetries: 3 });
+  } catch {
+    // What something still writes into is removed by the next run.
   }
 }
 
@@ -180,9 +192,9 @@ async function main(args) {
 
   for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
     process.once(signal, () => {
-      killRunning();
-      // The lock and the work folder are cleared away by the next run.
-      process.exit(1);
+      // What is under way fails now and is cleared away; should that hang, the next run does it.
+      stopCommands();
+      setTimeout(() => process.exit(1), STOP_MS).unref();
     });
   }
   try {

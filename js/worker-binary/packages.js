@@ -26,6 +26,8 @@ class Packages {
     this.store = path.join(cacheRoot(), 'packages', systemName());
     /** @type {Promise<string> | undefined} */
     this.aptReady = undefined;
+    /** What went wrong while reading the package lists, which may explain a later failure. */
+    this.aptProblem = '';
     /** @type {Promise<{ command: string, env: NodeJS.ProcessEnv }> | undefined} */
     this.pipReady = undefined;
   }
@@ -37,7 +39,7 @@ class Packages {
    * @returns {Promise<string>}  Path of the .deb file.
    */
   async deb(name) {
-    const dir = await this.fetch(`deb-${name}`, async (target) => {
+    const dir = await this.fetch(`deb-${name}`, name, async (target) => {
       await this.apt(['download', name], target);
     });
 
@@ -51,7 +53,7 @@ class Packages {
    * @returns {Promise<string>}  Path of the archive.
    */
   async source(name) {
-    const dir = await this.fetch(`source-${name}`, async (target) => {
+    const dir = await this.fetch(`source-${name}`, `the source of ${name}`, async (target) => {
       await this.apt(['source', '--download-only', name], target);
     });
 
@@ -67,7 +69,7 @@ class Packages {
    */
   async wheel(name, versions) {
     const key = `wheel-${name}${versions}`.replace(/[^\w.,=-]/g, '_');
-    const dir = await this.fetch(key, async (target) => {
+    const dir = await this.fetch(key, `${name} for Python`, async (target) => {
       const { command, env } = await this.pip();
       await run(
         command,
@@ -121,21 +123,29 @@ class Packages {
    * that a later run would take for complete.
    *
    * @param {string} key
+   * @param {string} label  For the progress.
    * @param {(target: string) => Promise<void>} download
    * @returns {Promise<string>}  Folder with what was fetched.
    */
-  async fetch(key, download) {
+  async fetch(key, label, download) {
     const dir = path.join(this.store, key);
     if (fs.existsSync(dir)) {
       return dir;
     }
 
-    this.log(`fetching ${key.replace('-', ' ')}`);
+    this.log(`fetching ${label}`);
     const target = path.join(this.workDir, `fetch-${randomUUID()}`);
     fs.mkdirSync(target, { recursive: true });
     await download(target);
     fs.mkdirSync(this.store, { recursive: true });
-    fs.renameSync(target, dir);
+    try {
+      fs.renameSync(target, dir);
+    } catch (error) {
+      // Another installation, for another version, may have fetched the same.
+      if (!fs.existsSync(dir)) {
+        throw error;
+      }
+    }
 
     return dir;
   }
@@ -147,7 +157,14 @@ class Packages {
   async apt(args, cwd) {
     this.aptReady ??= this.setUpApt();
     const config = await this.aptReady;
-    await run('apt-get', ['-c', config, ...args], { cwd, logFile: this.logFile });
+    try {
+      await run('apt-get', ['-c', config, ...args], { cwd, logFile: this.logFile });
+    } catch (error) {
+      const problem = /** @type {Error} */ (error).message;
+      throw this.aptProblem
+        ? new InstallError(`${problem}\nBefore that, ${this.aptProblem}`)
+        : error;
+    }
   }
 
   /**
@@ -189,7 +206,8 @@ class Packages {
 
     // One unreachable source of many fails this; what matters is whether the downloads work.
     await run('apt-get', ['-c', config, 'update'], { logFile: this.logFile }).catch((error) => {
-      this.log(`warning: ${error.message.split('\n', 1)[0]} had errors, trying with what it got`);
+      this.aptProblem = error.message;
+      this.log('warning: not all package lists could be read, going on with those that could');
     });
 
     return config;

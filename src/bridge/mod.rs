@@ -1,1 +1,158 @@
-//! See the architecture page.
+//! What Node.js may call. Management only: JSON text in, JSON text out. Errors that users see are
+//! built in JS, because native ones are of no JS class under jest.
+
+use std::time::Duration;
+
+use napi_derive::napi;
+use serde::{Deserialize, Serialize};
+
+use crate::core::{self, Core, Ticket, config};
+
+/// Result of a call: exactly one of the two is not null.
+#[derive(Serialize)]
+struct Answer<T: Serialize> {
+    ok: Option<T>,
+    error: Option<String>,
+}
+
+fn answer<T: Serialize, E: std::fmt::Display>(result: Result<T, E>) -> String {
+    let answer = match result {
+        Ok(value) => Answer { ok: Some(value), error: None },
+        Err(error) => Answer { ok: None, error: Some(error.to_string()) },
+    };
+    to_json(&answer)
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value)
+        .unwrap_or_else(|error| format!("{{\"ok\":null,\"error\":\"{error}\"}}"))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TicketRequest {
+    worker_bin: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FailureAnswer {
+    ours: bool,
+    message: String,
+}
+
+/// One core: the socket for stubs, the connections and their thread.
+#[napi]
+pub struct NativeCore {
+    core: Option<Core>,
+    options: config::Options,
+}
+
+const CLOSED: &str = "this Horizontal is closed";
+
+#[napi]
+#[allow(clippy::needless_pass_by_value, reason = "napi hands over owned strings")]
+impl NativeCore {
+    /// Takes the options as JSON. The result of `problem()` tells whether it started.
+    #[napi(constructor)]
+    pub fn new() -> Self {
+        Self { core: None, options: config::Options::default() }
+    }
+
+    /// Starts the core. JSON in: the options. JSON out: `{ok: socket name, error}`.
+    #[napi(catch_unwind)]
+    pub fn start(&mut self, options: String) -> String {
+        answer(self.try_start(&options))
+    }
+
+    fn try_start(&mut self, options: &str) -> Result<String, String> {
+        self.options = serde_json::from_str(options)
+            .map_err(|error| format!("options are not what the core expects: {error}"))?;
+        let timeout =
+            self.options.connect_timeout_ms.map_or(core::CONNECT_TIMEOUT, Duration::from_millis);
+        let book = config::address_book(&self.options).map_err(|error| error.to_string())?;
+        let core = Core::start(book, timeout).map_err(|error| error.to_string())?;
+        let socket = core.socket().to_owned();
+        self.core = Some(core);
+        Ok(socket)
+    }
+
+    /// Adds a connection. JSON in: its settings. JSON out: `{ok: its name, error}`.
+    #[napi(catch_unwind)]
+    pub fn add(&mut self, connection: String) -> String {
+        answer(self.try_add(&connection))
+    }
+
+    fn try_add(&mut self, connection: &str) -> Result<String, String> {
+        let core = self.core.as_ref().ok_or(CLOSED)?;
+        let settings: config::ConnectionSettings = serde_json::from_str(connection)
+            .map_err(|error| format!("connection settings: {error}"))?;
+        let connection = config::connect(core, &self.options, settings)
+            .map_err(|error| error.to_string())?;
+        let name = connection.name();
+        if core.connections().contains(&name) {
+            connection.close();
+            return Err(format!("there is a connection {name} already"));
+        }
+        core.add(connection);
+        Ok(name)
+    }
+
+    /// Removes the connection of that name and ends its workers. False if there is none.
+    #[napi(catch_unwind)]
+    pub fn remove(&self, name: String) -> bool {
+        self.core.as_ref().is_some_and(|core| core.remove(&name))
+    }
+
+    /// JSON out: the names of all connections.
+    #[napi(catch_unwind)]
+    pub fn connections(&self) -> String {
+        to_json(&self.core.as_ref().map(Core::connections).unwrap_or_default())
+    }
+
+    /// A ticket for the stub that is spawned next. JSON out: `{ok: ticket, error}`.
+    #[napi(catch_unwind)]
+    pub fn ticket(&self, request: String) -> String {
+        answer(self.try_ticket(&request))
+    }
+
+    fn try_ticket(&self, request: &str) -> Result<String, String> {
+        let core = self.core.as_ref().ok_or(CLOSED)?;
+        let request: TicketRequest =
+            serde_json::from_str(request).map_err(|error| format!("ticket: {error}"))?;
+        Ok(core.issue(Ticket { worker_bin: request.worker_bin }))
+    }
+
+    /// Ends a ticket. JSON out: `{ours, message}` if its Worker could not be made, else `null`.
+    #[napi(catch_unwind)]
+    pub fn settle(&self, ticket: String) -> String {
+        let failure = self.core.as_ref().and_then(|core| core.settle(&ticket));
+        to_json(&failure.map(|failure| FailureAnswer {
+            ours: failure.ours,
+            message: failure.message,
+        }))
+    }
+
+    /// The name of the connection on which the Worker with that pid lives, or an empty text.
+    #[napi(catch_unwind)]
+    pub fn where_is(&self, pid: u32) -> String {
+        self.core.as_ref().and_then(|core| core.where_is(pid)).unwrap_or_default()
+    }
+
+    /// Ends every Worker and connection. Idempotent.
+    #[napi(catch_unwind)]
+    pub fn close(&mut self) {
+        if let Some(mut core) = self.core.take() {
+            core.close();
+        }
+    }
+}
+
+/// JSON out: what this build is for.
+#[napi(catch_unwind)]
+pub fn identity() -> String {
+    to_json(&serde_json::json!({
+        "mediasoupVersion": crate::MEDIASOUP_VERSION,
+        "schemaFingerprint": crate::SCHEMA_FINGERPRINT,
+    }))
+}

@@ -31,6 +31,12 @@ impl ErrorKind {
 #[error("cannot decode a channel message: {0}")]
 pub struct DecodeError(String);
 
+impl DecodeError {
+    pub fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
 impl From<planus::Error> for DecodeError {
     fn from(error: planus::Error) -> Self {
         Self(error.to_string())

@@ -80,21 +80,49 @@ pub enum MessageError {
     Kind(&'static str),
 }
 
+/// Bytes that are no message, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Rejected {
+    pub error: MessageError,
+    pub bytes: BytesMut,
+}
+
+impl Rejected {
+    /// The id of a request that is malformed elsewhere, to answer it with an error.
+    pub fn request_id(&self) -> Option<u32> {
+        if self.bytes.len() < PREFIX {
+            return None;
+        }
+        Message(self.bytes.clone()).request_id()
+    }
+}
+
 impl Message {
     /// Takes one whole message as it came, checked from the first byte to the last.
-    pub fn parse(bytes: BytesMut) -> Result<Self, MessageError> {
-        let said = Buffer(&bytes)
-            .u32(0)
-            .and_then(|said| usize::try_from(said).ok())
-            .ok_or(MessageError::Size { said: 0, got: bytes.len() })?;
-        let got = bytes.len() - PREFIX;
-        if said != got {
-            return Err(MessageError::Size { said, got });
+    pub fn parse(bytes: BytesMut) -> Result<Self, Rejected> {
+        let said = Buffer(&bytes).u32(0).and_then(|said| usize::try_from(said).ok());
+        let got = bytes.len().saturating_sub(PREFIX);
+        if said != Some(got) {
+            let error = MessageError::Size { said: said.unwrap_or(0), got };
+            return Err(Rejected { error, bytes });
         }
-        verify(&bytes[PREFIX..])?;
+        if let Err(error) = verify(&bytes[PREFIX..]) {
+            return Err(Rejected { error: error.into(), bytes });
+        }
         let message = Self(bytes);
-        message.read().ok_or(MessageError::Text)?;
+        if message.read().is_none() {
+            return Err(Rejected { error: MessageError::Text, bytes: message.0 });
+        }
         Ok(message)
+    }
+
+    /// The id, if this is a request.
+    pub fn request_id(&self) -> Option<u32> {
+        let (table, kind) = self.data()?;
+        let buffer = Buffer(self.payload());
+        let at = buffer.field(table, slot::REQUEST_ID, 4)?.position()?;
+        if kind == "request" { buffer.u32(at) } else { None }
     }
 
     /// A message of our own making.

@@ -119,7 +119,9 @@ fn an_unknown_method_is_refused() {
         .expect("the number stands in it");
     let mut changed = bytes;
     changed[at] = 200;
-    assert!(matches!(Message::parse(changed), Err(MessageError::Schema(_))));
+    let rejected = Message::parse(changed).expect_err("no such method");
+    assert!(matches!(rejected.error, MessageError::Schema(_)));
+    assert_eq!(rejected.request_id(), Some(1));
 }
 
 #[test]

@@ -159,11 +159,21 @@ pub trait Connection: Send + Sync {
     /// What people call it: its URL, `local`, `mock`.
     fn name(&self) -> String;
 
+    /// Whether its workers run on this host.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Where its workers bind, as far as it is known.
     fn addresses(&self) -> Option<HostAddresses>;
 
     /// Its load, `None` while nobody can tell.
     fn load(&self) -> Option<Load>;
+
+    /// Resolves once it is known whether the connection can be used, one way or the other.
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Starts one worker. Ends in a worker or a clear error within the connect timeout.
     fn spawn(&self, request: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>>;

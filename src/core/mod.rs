@@ -1,1 +1,319 @@
-//! See the architecture page.
+//! The core in an app's process: a socket for stubs, the connections, and one thread that runs it
+//! all. Nothing of it is process-wide; everything hangs off one [`Core`].
+
+pub mod choice;
+pub mod config;
+pub mod relay;
+mod settings;
+pub mod single;
+mod stub_server;
+
+use std::{
+    collections::HashMap,
+    io,
+    os::unix::net::UnixListener as StdUnixListener,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rand::RngCore;
+use tokio::{
+    net::UnixListener,
+    runtime::{Builder, Handle},
+    sync::watch,
+};
+
+use self::choice::{NoWorker, Place, Source};
+use crate::{
+    addresses::book::AddressBook,
+    connection::Connection,
+};
+
+/// How long `createWorker` may take to find a worker.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long closing waits for workers to be let go.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a stub's ticket stands for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ticket {
+    /// A worker binary that the app asked for by path.
+    pub worker_bin: Option<String>,
+}
+
+/// Why `createWorker` failed, for the class of error that JS builds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// False: mediasoup's own error says it better.
+    pub ours: bool,
+    pub message: String,
+}
+
+/// The core cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot open the socket for stubs: {0}")]
+    Socket(io::Error),
+    #[error("cannot start the core's thread: {0}")]
+    Thread(io::Error),
+}
+
+/// A running core. Dropping it closes it.
+pub struct Core {
+    inner: Arc<Inner>,
+    stop: watch::Sender<bool>,
+    thread: Option<thread::JoinHandle<()>>,
+    handle: Handle,
+    socket: String,
+    #[cfg(not(target_os = "linux"))]
+    _folder: SocketFolder,
+}
+
+/// What the tasks of a core share.
+pub struct Inner {
+    sources: Mutex<Vec<Source>>,
+    tickets: Mutex<HashMap<String, Ticket>>,
+    failures: Mutex<HashMap<String, Failure>>,
+    /// Process id as the app knows it, to the connection that the Worker lives on.
+    workers: Mutex<HashMap<u32, String>>,
+    book: Arc<AddressBook>,
+    connect_timeout: Duration,
+    tickets_made: AtomicU64,
+}
+
+impl Core {
+    /// Binds the socket for stubs and starts the thread. Stubs may connect once this returns.
+    pub fn start(book: Arc<AddressBook>, connect_timeout: Duration) -> Result<Self, StartError> {
+        let bound = bind().map_err(StartError::Socket)?;
+        let inner = Arc::new(Inner {
+            sources: Mutex::default(),
+            tickets: Mutex::default(),
+            failures: Mutex::default(),
+            workers: Mutex::default(),
+            book,
+            connect_timeout,
+            tickets_made: AtomicU64::new(0),
+        });
+        // One thread: tasks that hop between threads cost more than they gain.
+        let runtime =
+            Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = watch::channel(false);
+        let listener = {
+            let _entered = handle.enter();
+            UnixListener::from_std(bound.listener).map_err(StartError::Socket)?
+        };
+        let thread = thread::Builder::new()
+            .name("mediasoup-horizontal".to_owned())
+            .spawn({
+                let inner = Arc::clone(&inner);
+                move || {
+                    runtime.block_on(accept(inner, listener, stopped));
+                    runtime.shutdown_timeout(CLOSE_TIMEOUT);
+                }
+            })
+            .map_err(StartError::Thread)?;
+        Ok(Self {
+            inner,
+            stop,
+            thread: Some(thread),
+            handle,
+            socket: bound.name,
+            #[cfg(not(target_os = "linux"))]
+            _folder: bound.folder,
+        })
+    }
+
+    /// The name under which stubs find this core: `@` and an abstract name, or a path.
+    pub fn socket(&self) -> &str {
+        &self.socket
+    }
+
+    /// The runtime that connections run on.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Adds a source of workers.
+    pub fn add(&self, connection: Arc<dyn Connection>) {
+        self.inner.sources.lock().push(Source {
+            connection,
+            own_workers: Arc::new(AtomicUsize::new(0)),
+        });
+        self.inner.update_fleet();
+    }
+
+    /// Removes the source of that name and ends its workers. False if there is none.
+    pub fn remove(&self, name: &str) -> bool {
+        let removed = {
+            let mut sources = self.inner.sources.lock();
+            let position = sources.iter().position(|source| source.connection.name() == name);
+            position.map(|position| sources.remove(position))
+        };
+        self.inner.update_fleet();
+        removed.map(|source| source.connection.close()).is_some()
+    }
+
+    /// The names of all connections.
+    pub fn connections(&self) -> Vec<String> {
+        self.inner.sources().iter().map(|source| source.connection.name()).collect()
+    }
+
+    /// A new ticket for one stub.
+    pub fn issue(&self, ticket: Ticket) -> String {
+        let mut random = [0; 24];
+        rand::rng().fill_bytes(&mut random);
+        let number = self.inner.tickets_made.fetch_add(1, Ordering::Relaxed);
+        let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = format!("{number}-{text}");
+        self.inner.tickets.lock().insert(text.clone(), ticket);
+        text
+    }
+
+    /// Ends a ticket, used or not, and tells why its Worker could not be made, if so.
+    pub fn settle(&self, ticket: &str) -> Option<Failure> {
+        self.inner.tickets.lock().remove(ticket);
+        self.inner.failures.lock().remove(ticket)
+    }
+
+    /// The connection on which the Worker with that pid lives.
+    pub fn where_is(&self, pid: u32) -> Option<String> {
+        self.inner.workers.lock().get(&pid).cloned()
+    }
+
+    /// Ends every Worker and connection. Idempotent.
+    pub fn close(&mut self) {
+        let sources = std::mem::take(&mut *self.inner.sources.lock());
+        for source in &sources {
+            source.connection.close();
+        }
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Inner {
+    fn sources(&self) -> Vec<Source> {
+        self.sources.lock().clone()
+    }
+
+    fn book(&self) -> Arc<AddressBook> {
+        Arc::clone(&self.book)
+    }
+
+    fn take_ticket(&self, ticket: &str) -> Option<Ticket> {
+        self.tickets.lock().remove(ticket)
+    }
+
+    fn fail_ticket(&self, ticket: &str, why: &NoWorker) {
+        let ours = !matches!(why, NoWorker::WrongSettings(_));
+        let failure = Failure { ours, message: why.to_string() };
+        self.failures.lock().insert(ticket.to_owned(), failure);
+    }
+
+    fn register(self: &Arc<Self>, pid: u32, place: &Place) -> Registered {
+        self.workers.lock().insert(pid, place.connection.name());
+        Registered { inner: Arc::downgrade(self), pid }
+    }
+
+    /// Pipes may stay on loopback only while every host is this one.
+    fn update_fleet(&self) {
+        let sources = self.sources();
+        self.book.set_fleet(sources.iter().map(|source| source.connection.addresses()));
+    }
+}
+
+/// A Worker's entry in the list, taken out when it is gone.
+struct Registered {
+    inner: Weak<Inner>,
+    pid: u32,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.workers.lock().remove(&self.pid);
+        }
+    }
+}
+
+async fn accept(inner: Arc<Inner>, listener: UnixListener, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            // Cancel-safe: no connection is lost.
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    // Agents become reachable at any time, and with them the fleet's shape.
+                    inner.update_fleet();
+                    tokio::spawn(stub_server::serve(Arc::clone(&inner), stream));
+                }
+                Err(error) => {
+                    tracing::warn!("cannot accept a stub: {error}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            // Cancel-safe: the value stays set.
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+struct Bound {
+    listener: StdUnixListener,
+    name: String,
+    #[cfg(not(target_os = "linux"))]
+    folder: SocketFolder,
+}
+
+fn random_name() -> String {
+    let mut random = [0; 12];
+    rand::rng().fill_bytes(&mut random);
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("mediasoup-horizontal-{}-{text}", std::process::id())
+}
+
+/// An abstract name needs no folder and leaves nothing behind.
+#[cfg(target_os = "linux")]
+fn bind() -> io::Result<Bound> {
+    use std::os::{linux::net::SocketAddrExt, unix::net::SocketAddr};
+    let name = random_name();
+    let listener = StdUnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+    listener.set_nonblocking(true)?;
+    Ok(Bound { listener, name: format!("@{name}") })
+}
+
+/// A private folder that goes with the core.
+#[cfg(not(target_os = "linux"))]
+struct SocketFolder(std::path::PathBuf);
+
+#[cfg(not(target_os = "linux"))]
+impl Drop for SocketFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bind() -> io::Result<Bound> {
+    use std::os::unix::fs::DirBuilderExt;
+    let path = std::env::temp_dir().join(random_name());
+    std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+    let folder = SocketFolder(path.clone());
+    let socket = path.join("stubs");
+    let listener = StdUnixListener::bind(&socket)?;
+    listener.set_nonblocking(true)?;
+    Ok(Bound { listener, name: socket.to_string_lossy().into_owned(), folder })
+}

@@ -1,1 +1,3 @@
-//! See the architecture page.
+//! The stub: the tiny process that mediasoup spawns as its worker, and how the core serves it.
+
+pub mod protocol;

@@ -1,0 +1,86 @@
+'use strict';
+
+const mediasoup = require('mediasoup-upstream');
+const { stubPath, unwrap } = require('./native');
+
+/** @import { NativeCore } from './native' */
+/** @import { types } from 'mediasoup-upstream' */
+
+const TICKET = 'MEDIASOUP_HORIZONTAL_TICKET';
+const SOCKET = 'MEDIASOUP_HORIZONTAL_SOCKET';
+/** It would wrap the stub; the core applies it to the real worker. */
+const VALGRIND = 'MEDIASOUP_USE_VALGRIND';
+
+/**
+ * A `createWorker` whose Workers the given core serves.
+ *
+ * @param {() => { core: NativeCore, socket: string }} source Starts the core on first use.
+ * @returns {typeof mediasoup.createWorker}
+ */
+function createWorkerWith(source) {
+  return async function createWorker(settings) {
+    // mediasoup's own words for what it checks itself, before anything is started.
+    if (settings === null || (settings?.appData && typeof settings.appData !== 'object')) {
+      return mediasoup.createWorker(settings);
+    }
+
+    const { core, socket } = source();
+    const wanted = settings?.workerBin;
+    const workerBin = wanted === undefined || wanted === mediasoup.workerBin ? null : wanted;
+    const ticket = unwrap(core.ticket(JSON.stringify({ workerBin })));
+
+    try {
+      return await spawnWith(
+        { [SOCKET]: socket, [TICKET]: ticket, [VALGRIND]: undefined },
+        () => mediasoup.createWorker({ ...settings, workerBin: stubPath })
+      );
+    } catch (error) {
+      const failure = JSON.parse(core.settle(ticket));
+
+      throw failure?.ours ? new Error(failure.message) : error;
+    } finally {
+      core.settle(ticket);
+    }
+  };
+}
+
+/**
+ * Calls with other environment variables. mediasoup reads them when it spawns, which it does
+ * before it first awaits.
+ *
+ * @template T
+ * @param {Record<string, string | undefined>} variables
+ * @param {() => T} call
+ * @returns {T}
+ */
+function spawnWith(variables, call) {
+  /** @type {Record<string, string | undefined>} */
+  const saved = {};
+
+  for (const [name, value] of Object.entries(variables)) {
+    saved[name] = process.env[name];
+    set(name, value);
+  }
+
+  try {
+    return call();
+  } finally {
+    for (const [name, value] of Object.entries(saved)) {
+      set(name, value);
+    }
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {string | undefined} value
+ */
+function set(name, value) {
+  if (value === undefined) {
+    delete process.env[name];
+  } else {
+    process.env[name] = value;
+  }
+}
+
+module.exports = { createWorkerWith };

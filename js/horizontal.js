@@ -1,0 +1,188 @@
+'use strict';
+
+const path = require('node:path');
+const mediasoup = require('mediasoup-upstream');
+const { WorkerClosedError } = require('mediasoup-upstream/errors');
+const { toSettings } = require('./connections');
+const { createWorkerWith } = require('./create-worker');
+const { loadBinding, stubPath, unwrap } = require('./native');
+
+/** @import { LocalConnection, MockConnection, RemoteConnection } from './connections' */
+/** @import { NativeCore } from './native' */
+
+/** Folder of the mediasoup package that this one drives. */
+const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream')), '..', '..');
+
+/**
+ * @typedef {string | LocalConnection | RemoteConnection | MockConnection} ConnectionLike
+ */
+
+/**
+ * @typedef {object} HorizontalOptions
+ * @property {number} [connectTimeoutMs] How long `createWorker` looks for a worker. Default 10000.
+ * @property {string[]} [selfAddresses] Further addresses and names of the app's own host.
+ * @property {'auto' | 'identity'} [announcedMode] Whether announced addresses that are not the
+ * app's own are replaced by the agent's (`auto`, the default) or kept (`identity`).
+ */
+
+/**
+ * The connections whose workers carry an app's media.
+ */
+class Horizontal {
+  /** @type {NativeCore | undefined} */
+  #core;
+  #socket = '';
+  #closed = false;
+  /** @type {Iterable<ConnectionLike> | 'environment'} */
+  #initial;
+  /** @type {HorizontalOptions} */
+  #options;
+  /** @type {typeof mediasoup | undefined} */
+  #mediasoup;
+
+  /**
+   * @param {Iterable<ConnectionLike>} [connections] Default: what the environment names
+   * (`MEDIASOUP_HORIZONTAL_AGENTS`), else this host.
+   * @param {HorizontalOptions} [options]
+   */
+  constructor(connections, options = {}) {
+    this.#initial = connections === undefined ? 'environment' : [...connections];
+    this.#options = options;
+
+    if (this.#initial !== 'environment') {
+      this.#initial.forEach(toSettings);
+      this.#start();
+    }
+  }
+
+  /**
+   * mediasoup itself, with a `createWorker` whose Workers live on these connections.
+   *
+   * @returns {typeof mediasoup}
+   */
+  get mediasoup() {
+    this.#mediasoup ??= Object.freeze({
+      ...mediasoup,
+      // A getter there, which spreading would keep only by accident.
+      workerBin: mediasoup.workerBin,
+      createWorker: createWorkerWith(() => this.#ticketSource()),
+    });
+
+    return this.#mediasoup;
+  }
+
+  /**
+   * Whether close() was called.
+   */
+  get closed() {
+    return this.#closed;
+  }
+
+  /**
+   * Adds a connection.
+   *
+   * @param {ConnectionLike} connection
+   * @returns {string} Its name.
+   */
+  add(connection) {
+    const settings = toSettings(connection);
+
+    return unwrap(this.#start().add(JSON.stringify(settings)));
+  }
+
+  /**
+   * Removes a connection and ends its Workers.
+   *
+   * @param {string} name
+   * @returns {boolean} Whether it was there.
+   */
+  delete(name) {
+    return this.#start().remove(name);
+  }
+
+  /**
+   * The names of all connections.
+   *
+   * @returns {string[]}
+   */
+  names() {
+    return JSON.parse(this.#start().connections());
+  }
+
+  /**
+   * Where a Worker lives.
+   *
+   * @param {{ pid: number }} worker
+   * @returns {{ connection: string } | undefined} Undefined once the Worker is gone.
+   */
+  whereIs(worker) {
+    const connection = this.#core?.whereIs(worker.pid) ?? '';
+
+    return connection === '' ? undefined : { connection };
+  }
+
+  /**
+   * Ends every Worker and connection.
+   */
+  close() {
+    this.#closed = true;
+    this.#core?.close();
+    this.#core = undefined;
+  }
+
+  #ticketSource() {
+    const core = this.#start();
+
+    return { core, socket: this.#socket };
+  }
+
+  /**
+   * Starts the core on first use, so that requiring the package costs nothing.
+   *
+   * @returns {NativeCore}
+   */
+  #start() {
+    if (this.#closed) {
+      throw new WorkerClosedError('this Horizontal is closed');
+    }
+    if (this.#core) {
+      return this.#core;
+    }
+
+    const { NativeCore } = loadBinding();
+    const core = new NativeCore();
+    const { connectTimeoutMs, selfAddresses, announcedMode } = this.#options;
+
+    this.#socket = unwrap(
+      core.start(
+        JSON.stringify({
+          connectTimeoutMs: connectTimeoutMs ?? null,
+          selfAddresses: selfAddresses ?? [],
+          announcedMode: announcedMode ?? null,
+          environment: process.env,
+          stub: stubPath,
+          mediasoupDir: MEDIASOUP_DIR,
+        })
+      )
+    );
+
+    try {
+      const settings =
+        this.#initial === 'environment'
+          ? [{ type: 'environment' }]
+          : [...this.#initial].map(toSettings);
+
+      for (const one of settings) {
+        unwrap(core.add(JSON.stringify(one)));
+      }
+    } catch (error) {
+      core.close();
+      throw error;
+    }
+    this.#core = core;
+
+    return core;
+  }
+}
+
+module.exports = { Horizontal };

@@ -1,0 +1,274 @@
+//! The stub's life with a core: hello, then become the worker or wait for how it ends.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    io::{self, Read, Write},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+        unix::{
+            ffi::{OsStrExt, OsStringExt},
+            net::UnixStream,
+        },
+    },
+    path::Path,
+    process::exit,
+    sync::atomic::{AtomicI32, Ordering},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    FAILURE, fail, process,
+    protocol::{self, Kind},
+};
+
+/// How long a local worker may take to notice that the app is gone.
+const ORPHAN_GRACE: Duration = Duration::from_secs(2);
+/// As mediasoup-worker: these must not end it.
+const IGNORED: [i32; 5] =
+    [libc::SIGPIPE, libc::SIGHUP, libc::SIGALRM, libc::SIGUSR1, libc::SIGUSR2];
+/// These close the worker behind us, which then ends us.
+const CLOSING: [i32; 2] = [libc::SIGINT, libc::SIGTERM];
+
+/// The writing end of the pipe that wakes the loop when a signal comes.
+static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn on_signal(signal: libc::c_int) {
+    let byte = u8::try_from(signal).unwrap_or(0);
+    // SAFETY: write() is async-signal-safe; the pipe is never closed while the process lives.
+    unsafe {
+        libc::write(SIGNAL_PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1);
+    }
+}
+
+pub fn run(socket: &OsStr, ticket: &OsStr, version: &OsStr, args: &[OsString]) -> ! {
+    let signals = install_signals()
+        .unwrap_or_else(|error| fail(FAILURE, &format!("cannot install signal handlers: {error}")));
+    let core = connect(socket)
+        .and_then(|core| hello(&core, ticket, version, args).map(|()| core))
+        .unwrap_or_else(|error| {
+            fail(FAILURE, &format!("cannot reach the core in the app's process: {error}"))
+        });
+    let mut session = Session { core, pending: Vec::new(), fds: Vec::new(), watched: Vec::new() };
+    match session.serve(&signals) {
+        Ok(()) => session.orphaned(),
+        Err(error) => fail(FAILURE, &format!("lost the core in the app's process: {error}")),
+    }
+}
+
+fn connect(socket: &OsStr) -> io::Result<UnixStream> {
+    match socket.as_bytes().strip_prefix(b"@") {
+        #[cfg(target_os = "linux")]
+        Some(name) => {
+            use std::os::linux::net::SocketAddrExt;
+            UnixStream::connect_addr(&std::os::unix::net::SocketAddr::from_abstract_name(name)?)
+        }
+        _ => UnixStream::connect(Path::new(socket)),
+    }
+}
+
+fn hello(core: &UnixStream, ticket: &OsStr, version: &OsStr, args: &[OsString]) -> io::Result<()> {
+    let mut fields = vec![ticket.as_bytes(), version.as_bytes()];
+    fields.extend(args.iter().map(|arg| arg.as_bytes()));
+    let message = protocol::encode(Kind::Hello, &fields);
+    let sent = process::send_with_fds(core.as_raw_fd(), &message, [3, 4])?;
+    (&mut &*core).write_all(&message[sent..])?;
+    // The core has them now; kept here they would hide from Node that the worker closed them.
+    for fd in [3, 4] {
+        // SAFETY: nothing else in this process owns the channel's fds.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+    Ok(())
+}
+
+fn install_signals() -> io::Result<UnixStream> {
+    let (reader, writer) = UnixStream::pair()?;
+    writer.set_nonblocking(true)?;
+    SIGNAL_PIPE.store(std::os::fd::IntoRawFd::into_raw_fd(writer), Ordering::Relaxed);
+    // SAFETY: the handler calls only write().
+    unsafe {
+        for signal in IGNORED {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+        for signal in CLOSING {
+            libc::signal(signal, on_signal as *const () as libc::sighandler_t);
+        }
+    }
+    Ok(reader)
+}
+
+struct Session {
+    core: UnixStream,
+    pending: Vec<u8>,
+    fds: Vec<OwnedFd>,
+    /// Local workers that must not outlive the app, by descriptors that no reused pid can fool.
+    watched: Vec<OwnedFd>,
+}
+
+impl Session {
+    /// Ends well when the core is gone.
+    fn serve(&mut self, mut signals: &UnixStream) -> io::Result<()> {
+        loop {
+            let mut polled = [poll_entry(self.core.as_raw_fd()), poll_entry(signals.as_raw_fd())];
+            poll(&mut polled, -1)?;
+            if polled[1].revents != 0 {
+                let mut signal = [0];
+                signals.read_exact(&mut signal)?;
+                let number = i32::from(signal[0]).to_le_bytes();
+                self.core.write_all(&protocol::encode(Kind::Signal, &[&number]))?;
+            }
+            if polled[0].revents != 0 {
+                let mut bytes = [0; 16 * 1024];
+                match process::receive(self.core.as_raw_fd(), &mut bytes, &mut self.fds) {
+                    Ok(0) => return Ok(()),
+                    Ok(count) => self.pending.extend_from_slice(&bytes[..count]),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+                self.handle_pending()?;
+            }
+        }
+    }
+
+    fn handle_pending(&mut self) -> io::Result<()> {
+        while self.pending.len() >= protocol::HEADER {
+            let (kind, length) = protocol::header(&self.pending).ok_or_else(bad_protocol)?;
+            let end = protocol::HEADER + length;
+            if self.pending.len() < end {
+                break;
+            }
+            let rest = self.pending.split_off(end);
+            let message = std::mem::replace(&mut self.pending, rest);
+            let fields = protocol::fields(&message[protocol::HEADER..]).ok_or_else(bad_protocol)?;
+            self.handle(kind, &fields)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, kind: Kind, fields: &[&[u8]]) -> io::Result<()> {
+        let number = || fields.first().and_then(|field| protocol::number(field));
+        match kind {
+            Kind::Become => self.become_worker(fields),
+            Kind::Watch => {
+                self.watched = fields
+                    .iter()
+                    .filter_map(|field| protocol::number(field))
+                    .filter_map(open_process)
+                    .collect();
+                Ok(())
+            }
+            Kind::Stdout => write_all(io::stdout(), fields),
+            Kind::Stderr => write_all(io::stderr(), fields),
+            Kind::ExitCode => exit(number().unwrap_or(FAILURE)),
+            Kind::ExitSignal => process::die_by(number().unwrap_or(libc::SIGKILL)),
+            Kind::Hello | Kind::Signal => Err(bad_protocol()),
+        }
+    }
+
+    fn become_worker(&mut self, fields: &[&[u8]]) -> io::Result<()> {
+        let (Some(output), Some(input)) = (self.fds.pop(), self.fds.pop()) else {
+            return Err(bad_protocol());
+        };
+        let args: Vec<OsString> =
+            fields.iter().map(|field| OsString::from_vec(field.to_vec())).collect();
+        let binary = args.first().cloned().ok_or_else(bad_protocol)?;
+        process::install_channel(input, output)?;
+        let mut env: Vec<(OsString, OsString)> = env::vars_os()
+            .filter(|(name, _)| !name.as_bytes().starts_with(protocol::ENV_PREFIX.as_bytes()))
+            .collect();
+        env.push((protocol::INSIDE_ENV.into(), "1".into()));
+        for signal in IGNORED.into_iter().chain(CLOSING) {
+            // SAFETY: back to the defaults that the worker expects to start with.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        let error = process::replace(Path::new(&binary), &args, env);
+        fail(FAILURE, &format!("cannot start {}: {error}", Path::new(&binary).display()))
+    }
+
+    /// The app is gone. Local workers end with their channel; one that hangs is killed.
+    fn orphaned(&mut self) -> ! {
+        let deadline = Instant::now() + ORPHAN_GRACE;
+        let mut hung = std::mem::take(&mut self.watched);
+        while !hung.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut polled: Vec<_> = hung.iter().map(|fd| poll_entry(fd.as_raw_fd())).collect();
+            let timeout = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
+            if left.is_zero() || poll(&mut polled, timeout).is_err() {
+                break;
+            }
+            let mut ended = polled.iter().map(|entry| entry.revents != 0);
+            hung.retain(|_| !ended.next().unwrap_or(false));
+        }
+        for process in &hung {
+            kill_process(process);
+        }
+        exit(FAILURE)
+    }
+}
+
+fn bad_protocol() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the core speaks another protocol")
+}
+
+fn write_all(mut to: impl Write, fields: &[&[u8]]) -> io::Result<()> {
+    for field in fields {
+        // Node may have closed its end; the worker must not suffer for it.
+        let _ = to.write_all(field).and_then(|()| to.flush());
+    }
+    Ok(())
+}
+
+fn poll_entry(fd: RawFd) -> libc::pollfd {
+    libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
+}
+
+fn poll(entries: &mut [libc::pollfd], timeout: i32) -> io::Result<()> {
+    let count = libc::nfds_t::try_from(entries.len()).unwrap_or(0);
+    // SAFETY: pointer and count describe the slice.
+    match unsafe { libc::poll(entries.as_mut_ptr(), count, timeout) } {
+        -1 => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => {
+                for entry in entries {
+                    entry.revents = 0;
+                }
+                Ok(())
+            }
+            error => Err(error),
+        },
+        _ => Ok(()),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_process(pid: i32) -> Option<OwnedFd> {
+    // SAFETY: takes numbers, returns a new descriptor or -1.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: the descriptor is new and owned by nobody else.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(target_os = "linux")]
+fn kill_process(process: &OwnedFd) {
+    // SAFETY: the descriptor is open; a null siginfo means a plain kill.
+    unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            libc::SIGKILL,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        );
+    }
+}
+
+/// Without descriptors for processes a pid could be another's by then: workers end by their
+/// channel only.
+#[cfg(not(target_os = "linux"))]
+fn open_process(_pid: i32) -> Option<OwnedFd> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn kill_process(_process: &OwnedFd) {}

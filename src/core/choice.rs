@@ -1,0 +1,139 @@
+//! Gets a worker from one of several connections, or tells of each why not.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    connection::{Connection, InPlaceWorker, SpawnError, SpawnRequest, WorkerLink},
+    placement::{self, Candidate},
+};
+
+/// How long a connection that is still being made may hold up the first Worker, so that Workers
+/// made right at the start are spread over all of them.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// A connection of a Core, with how many Workers of that Core live there.
+#[derive(Clone)]
+pub struct Source {
+    pub connection: Arc<dyn Connection>,
+    pub own_workers: Arc<AtomicUsize>,
+}
+
+/// A Worker's place, counted while it lives.
+pub struct Place {
+    pub connection: Arc<dyn Connection>,
+    own_workers: Arc<AtomicUsize>,
+}
+
+impl Place {
+    fn take(source: &Source) -> Self {
+        source.own_workers.fetch_add(1, Ordering::Relaxed);
+        Self {
+            connection: Arc::clone(&source.connection),
+            own_workers: Arc::clone(&source.own_workers),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.own_workers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A worker that was found.
+pub enum Found {
+    Linked(WorkerLink),
+    InPlace(InPlaceWorker),
+}
+
+/// Why no connection gave a worker.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoWorker {
+    #[error("no connection to take a mediasoup-worker from: add one to the Horizontal")]
+    NoConnections,
+    #[error("{0}")]
+    WrongSettings(String),
+    /// The only connection's own words.
+    #[error("{0}")]
+    One(SpawnError),
+    #[error("no connection gave a mediasoup-worker: {}", list(.0))]
+    Many(Vec<(String, SpawnError)>),
+}
+
+fn list(errors: &[(String, SpawnError)]) -> String {
+    let texts: Vec<String> =
+        errors.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+    texts.join("; ")
+}
+
+/// Tries the connections in the order that placement gives, until one has a worker.
+pub async fn find(
+    sources: &[Source],
+    request: &SpawnRequest,
+    deadline: Instant,
+) -> Result<(Found, Place), NoWorker> {
+    if sources.is_empty() {
+        return Err(NoWorker::NoConnections);
+    }
+    settle(sources, deadline).await;
+    let candidates: Vec<Candidate> = sources
+        .iter()
+        .map(|source| Candidate {
+            own_workers: source.own_workers.load(Ordering::Relaxed),
+            load: source.connection.load(),
+        })
+        .collect();
+    let mut errors = Vec::new();
+    for position in placement::spread(&candidates) {
+        let source = &sources[position];
+        let place = Place::take(source);
+        match spawn(source.connection.as_ref(), request, deadline).await {
+            Ok(found) => return Ok((found, place)),
+            // Every other worker would say the same.
+            Err(SpawnError::WrongSettings(why)) => return Err(NoWorker::WrongSettings(why)),
+            Err(error) => errors.push((source.connection.name(), error)),
+        }
+    }
+    match errors.pop() {
+        Some((name, error)) if errors.is_empty() => Err(match error {
+            // mediasoup's own words, which apps may look for.
+            SpawnError::Spawn { .. } | SpawnError::NoBinary(_) => NoWorker::One(error),
+            _ => NoWorker::Many(vec![(name, error)]),
+        }),
+        Some(last) => {
+            errors.push(last);
+            Err(NoWorker::Many(errors))
+        }
+        None => Err(NoWorker::NoConnections),
+    }
+}
+
+/// Gives connections that are still being made a moment to succeed or fail.
+async fn settle(sources: &[Source], deadline: Instant) {
+    let all = futures_util::future::join_all(
+        sources.iter().map(|source| source.connection.settled()),
+    );
+    let _ = timeout_at(deadline.min(Instant::now() + SETTLE), all).await;
+}
+
+async fn spawn(
+    connection: &dyn Connection,
+    request: &SpawnRequest,
+    deadline: Instant,
+) -> Result<Found, SpawnError> {
+    if let Some(in_place) = connection.spawn_in_place(request) {
+        return in_place.map(Found::InPlace);
+    }
+    match timeout_at(deadline, connection.spawn(request.clone())).await {
+        Ok(result) => result.map(Found::Linked),
+        Err(_) => Err(SpawnError::Unreachable("no answer within the connect timeout".to_owned())),
+    }
+}

@@ -1,0 +1,350 @@
+//! Serves stubs: takes the channel that a stub hands over, finds a worker, and runs it.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, UnixAddr, recvmsg, sendmsg,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
+    net::{UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+use super::{
+    Inner, Ticket,
+    choice::{self, Found, NoWorker, Place},
+    relay::{self, ControlEvent, LibraryEnd, Stdio},
+    settings,
+};
+use crate::{
+    connection::{Exit, InPlaceWorker, WorkerLink},
+    queue,
+    stub::protocol::{self, Kind},
+    virtual_worker::VirtualWorker,
+};
+
+/// A stub says hello at once, or it is none.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// mediasoup's exit code for settings that its worker refuses.
+const WRONG_SETTINGS: i32 = 42;
+const FAILURE: i32 = 1;
+
+/// Why a peer on the stubs' socket is not served.
+#[derive(Debug, thiserror::Error)]
+enum HelloError {
+    #[error("no hello within {} s", HELLO_TIMEOUT.as_secs())]
+    Timeout,
+    #[error("reading the hello failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("the hello is malformed")]
+    Malformed,
+    #[error("the peer belongs to another user")]
+    User,
+    #[error("the ticket is unknown or was used before")]
+    Ticket,
+}
+
+struct Hello {
+    pid: u32,
+    ticket: String,
+    data: Ticket,
+    version: String,
+    args: Vec<String>,
+    library: LibraryEnd,
+    stream: UnixStream,
+}
+
+/// Serves one peer from hello to the end of its worker.
+pub async fn serve(core: Arc<Inner>, stream: UnixStream) {
+    match timeout(HELLO_TIMEOUT, read_hello(&core, stream)).await {
+        Ok(Ok(hello)) => serve_hello(&core, hello).await,
+        Ok(Err(error)) => tracing::warn!("refused a peer on the stubs' socket: {error}"),
+        Err(_) => tracing::warn!("refused a peer on the stubs' socket: {}", HelloError::Timeout),
+    }
+}
+
+async fn read_hello(core: &Inner, stream: UnixStream) -> Result<Hello, HelloError> {
+    let peer = stream.peer_cred()?;
+    if peer.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(HelloError::User);
+    }
+    let mut fds = Vec::new();
+    let mut bytes = BytesMut::new();
+    let (kind, length) = loop {
+        receive(&stream, &mut bytes, &mut fds).await?;
+        if bytes.len() >= protocol::HEADER {
+            break protocol::header(&bytes).ok_or(HelloError::Malformed)?;
+        }
+    };
+    while bytes.len() < protocol::HEADER + length {
+        receive(&stream, &mut bytes, &mut fds).await?;
+    }
+    let fields = protocol::fields(&bytes[protocol::HEADER..]).ok_or(HelloError::Malformed)?;
+    let mut texts = fields.iter().map(|field| String::from_utf8_lossy(field).into_owned());
+    let (Kind::Hello, Some(ticket), Some(version)) = (kind, texts.next(), texts.next()) else {
+        return Err(HelloError::Malformed);
+    };
+    let data = core.take_ticket(&ticket).ok_or(HelloError::Ticket)?;
+    let mut fds = fds.into_iter();
+    let (Some(input), Some(output), None) = (fds.next(), fds.next(), fds.next()) else {
+        return Err(HelloError::Malformed);
+    };
+    Ok(Hello {
+        pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0),
+        ticket,
+        data,
+        version,
+        args: texts.collect(),
+        library: library_end(input, output)?,
+        stream,
+    })
+}
+
+/// The library's sockets as async ones.
+pub fn library_end(input: OwnedFd, output: OwnedFd) -> io::Result<LibraryEnd> {
+    let socket = |fd: OwnedFd| {
+        let stream = std::os::unix::net::UnixStream::from(fd);
+        stream.set_nonblocking(true)?;
+        UnixStream::from_std(stream)
+    };
+    Ok(LibraryEnd { input: socket(input)?, output: socket(output)? })
+}
+
+/// Reads bytes and whatever fds come with them.
+async fn receive(
+    stream: &UnixStream,
+    bytes: &mut BytesMut,
+    fds: &mut Vec<OwnedFd>,
+) -> io::Result<()> {
+    let mut chunk = [0; 16 * 1024];
+    let count = stream
+        .async_io(Interest::READABLE, || {
+            let mut space = nix::cmsg_space!([std::os::fd::RawFd; 4]);
+            let mut parts = [IoSliceMut::new(&mut chunk)];
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            let message: RecvMsg<'_, '_, UnixAddr> =
+                recvmsg(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+            for control in message.cmsgs()? {
+                if let ControlMessageOwned::ScmRights(received) = control {
+                    // SAFETY: the kernel made these for us just now; nobody else owns them.
+                    fds.extend(
+                        received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+                    );
+                }
+            }
+            Ok(message.bytes)
+        })
+        .await?;
+    if count == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    bytes.extend_from_slice(&chunk[..count]);
+    Ok(())
+}
+
+async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
+    let Hello { pid, ticket, data, version, args, library, mut stream } = hello;
+    let request = match settings::spawn_request(version, args, data.worker_bin.map(PathBuf::from)) {
+        Ok(request) => request,
+        Err(why) => {
+            drop(library);
+            core.fail_ticket(&ticket, &NoWorker::WrongSettings(why.to_string()));
+            return send_end(&mut stream, &Exit::Code(WRONG_SETTINGS), Some(&why.to_string())).await;
+        }
+    };
+    let deadline = Instant::now() + core.connect_timeout;
+    let sources = core.sources();
+    let found = tokio::select! {
+        // Cancel-safe: a worker that is found after all is freed with its link.
+        found = choice::find(&sources, &request, deadline) => found,
+        // Cancel-safe: nothing is read, the stub says nothing before it is served.
+        () = gone(&stream) => return,
+    };
+    match found {
+        Err(why) => {
+            drop(library);
+            core.fail_ticket(&ticket, &why);
+            let code = match why {
+                NoWorker::WrongSettings(_) => WRONG_SETTINGS,
+                _ => FAILURE,
+            };
+            send_end(&mut stream, &Exit::Code(code), Some(&why.to_string())).await;
+        }
+        Ok((Found::InPlace(worker), place)) => {
+            run_in_place(core, pid, library, worker, place, stream).await;
+        }
+        Ok((Found::Linked(link), place)) => {
+            run_linked(core, pid, library, link, place, stream).await;
+        }
+    }
+}
+
+/// Resolves when the stub is gone.
+async fn gone(stream: &UnixStream) {
+    loop {
+        if stream.readable().await.is_err() {
+            return;
+        }
+        let mut byte = [0];
+        match nix::sys::socket::recv(
+            stream.as_raw_fd(),
+            &mut byte,
+            MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
+        ) {
+            Ok(0) => return,
+            // A signal came early; it is read once the worker runs.
+            Ok(_) => std::future::pending().await,
+            Err(nix::errno::Errno::EAGAIN) => {
+                // The readiness was stale: clear it, or this loop would spin.
+                let _ = stream.try_io(Interest::READABLE, || {
+                    Err::<(), _>(io::ErrorKind::WouldBlock.into())
+                });
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// The stub becomes the worker: the core relays, and mediasoup sees the worker's own end.
+async fn run_in_place(
+    core: &Arc<Inner>,
+    pid: u32,
+    library: LibraryEnd,
+    worker: InPlaceWorker,
+    place: Place,
+    mut stream: UnixStream,
+) {
+    let InPlaceWorker { binary, args, input, output, guard, link } = worker;
+    let mut fields = vec![binary.as_os_str().as_encoded_bytes().to_vec()];
+    fields.extend(args.into_iter().map(String::into_bytes));
+    let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+    let message = protocol::encode(Kind::Become, &fields);
+    if let Err(error) = send_with_fds(&mut stream, &message, [&input, &output]).await {
+        tracing::warn!("cannot hand a worker's channel to its stub: {error}");
+        return;
+    }
+    drop((input, output, stream));
+    let _registered = core.register(pid, &place);
+    let virtual_worker = VirtualWorker::new(pid, link.addresses.clone(), core.book());
+    // The worker holds the app's stdout and stderr itself; only remarks of ours are left to log.
+    let (_keep, control) = mpsc::channel(1);
+    let (stdio, _) = queue::bounded(relay::STDIO_LIMIT);
+    relay::run(library, link, virtual_worker, control, stdio).await;
+    drop(guard);
+}
+
+async fn send_with_fds(
+    stream: &mut UnixStream,
+    message: &[u8],
+    fds: [&OwnedFd; 2],
+) -> io::Result<()> {
+    let raw = fds.map(AsRawFd::as_raw_fd);
+    let socket = stream.as_raw_fd();
+    let sent = stream
+        .async_io(Interest::WRITABLE, || {
+            let control = [ControlMessage::ScmRights(&raw)];
+            let parts = [IoSlice::new(message)];
+            Ok(sendmsg::<UnixAddr>(socket, &parts, &control, MsgFlags::MSG_NOSIGNAL, None)?)
+        })
+        .await?;
+    stream.write_all(&message[sent..]).await
+}
+
+/// The stub waits while the worker runs elsewhere, and ends as it ends.
+async fn run_linked(
+    core: &Arc<Inner>,
+    pid: u32,
+    library: LibraryEnd,
+    link: WorkerLink,
+    place: Place,
+    stream: UnixStream,
+) {
+    let (reader, mut writer) = stream.into_split();
+    if place.connection.is_local() {
+        let watch = link.pid.to_le_bytes();
+        let _ = writer.write_all(&protocol::encode(Kind::Watch, &[&watch])).await;
+    }
+    let _registered = core.register(pid, &place);
+    let virtual_worker = VirtualWorker::new(pid, link.addresses.clone(), core.book());
+    let (events, control) = mpsc::channel(16);
+    let listening = tokio::spawn(read_control(reader, events));
+    let (stdio, texts) = queue::bounded(relay::STDIO_LIMIT);
+    let writing = tokio::spawn(write_stdio(writer, texts));
+    let exit = relay::run(library, link, virtual_worker, control, stdio).await;
+    // The relay's end closed the channel and the queue of texts: the stub may say how it ended.
+    if let Ok(mut writer) = writing.await {
+        let why = match &exit {
+            Exit::Lost(why) => Some(format!("the worker is lost: {why}")),
+            Exit::Code(_) | Exit::Signal(_) => None,
+        };
+        send_end(&mut writer, &exit, why.as_deref()).await;
+    }
+    listening.abort();
+}
+
+async fn read_control(mut reader: OwnedReadHalf, events: mpsc::Sender<ControlEvent>) {
+    let mut header = [0; protocol::HEADER];
+    loop {
+        let event = match reader.read_exact(&mut header).await {
+            Ok(_) => match protocol::header(&header) {
+                Some((Kind::Signal, length)) if length <= 64 => {
+                    let mut body = vec![0; length];
+                    match reader.read_exact(&mut body).await {
+                        Ok(_) => protocol::fields(&body)
+                            .and_then(|fields| protocol::number(fields.first()?))
+                            .map_or(ControlEvent::Gone, ControlEvent::Signal),
+                        Err(_) => ControlEvent::Gone,
+                    }
+                }
+                _ => ControlEvent::Gone,
+            },
+            Err(_) => ControlEvent::Gone,
+        };
+        if events.send(event).await.is_err() || event == ControlEvent::Gone {
+            return;
+        }
+    }
+}
+
+async fn write_stdio(
+    mut writer: OwnedWriteHalf,
+    mut texts: queue::Receiver<Stdio>,
+) -> OwnedWriteHalf {
+    while let Some(text) = texts.recv().await {
+        let message = match text {
+            Stdio::Stdout(bytes) => protocol::encode(Kind::Stdout, &[&bytes]),
+            Stdio::Stderr(bytes) => protocol::encode(Kind::Stderr, &[&bytes]),
+        };
+        let _ = writer.write_all(&message).await;
+    }
+    writer
+}
+
+async fn send_end(
+    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
+    exit: &Exit,
+    why: Option<&str>,
+) {
+    let mut message = Vec::new();
+    if let Some(why) = why {
+        let line = format!("mediasoup-horizontal: {why}\n");
+        message.extend(protocol::encode(Kind::Stderr, &[line.as_bytes()]));
+    }
+    message.extend(match exit {
+        Exit::Code(code) => protocol::encode(Kind::ExitCode, &[&code.to_le_bytes()]),
+        Exit::Signal(signal) => protocol::encode(Kind::ExitSignal, &[&signal.to_le_bytes()]),
+        Exit::Lost(_) => protocol::encode(Kind::ExitCode, &[&FAILURE.to_le_bytes()]),
+    });
+    if let Err(error) = writer.write_all(&message).await {
+        tracing::debug!("a stub was gone before it could be ended: {error}");
+    }
+}

@@ -1,0 +1,125 @@
+//! The objects that the app has on a virtual worker: which part each lives on, and the tree that
+//! closes follow.
+
+use std::collections::HashMap;
+
+/// One real worker behind a virtual worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartId(pub u32);
+
+/// What an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    WebRtcServer,
+    Router,
+    Transport,
+    RtpObserver,
+    Producer,
+    Consumer,
+    DataProducer,
+    DataConsumer,
+}
+
+/// One object of the app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    pub kind: ObjectKind,
+    /// The part that owns it.
+    pub part: PartId,
+    /// What it closes with: a transport's Router, a Producer's transport.
+    pub parent: Option<String>,
+    /// What else ends it: a transport's WebRtcServer.
+    pub server: Option<String>,
+}
+
+/// All objects of one virtual worker by id. Ids are unique in it, as they are in a worker.
+#[derive(Debug, Default)]
+pub struct Objects {
+    by_id: HashMap<String, Object>,
+    children: HashMap<String, Vec<String>>,
+}
+
+impl Objects {
+    pub fn get(&self, id: &str) -> Option<&Object> {
+        self.by_id.get(id)
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// How many objects of that kind there are.
+    pub fn count(&self, kind: ObjectKind) -> usize {
+        self.of_kind(kind).count()
+    }
+
+    /// The ids of all objects of that kind.
+    pub fn of_kind(&self, kind: ObjectKind) -> impl Iterator<Item = &str> {
+        self.by_id.iter().filter(move |(_, object)| object.kind == kind).map(|(id, _)| id.as_str())
+    }
+
+    /// Adds an object. False, and nothing changes, if the id is taken.
+    pub fn insert(&mut self, id: &str, object: Object) -> bool {
+        if self.by_id.contains_key(id) {
+            return false;
+        }
+        for owner in [&object.parent, &object.server].into_iter().flatten() {
+            self.children.entry(owner.clone()).or_default().push(id.to_owned());
+        }
+        self.by_id.insert(id.to_owned(), object);
+        true
+    }
+
+    /// Removes an object and all that closes with it. Returns every removed object, parents first.
+    pub fn remove(&mut self, id: &str) -> Vec<(String, Object)> {
+        let mut removed = Vec::new();
+        let mut queue = vec![id.to_owned()];
+        while let Some(id) = queue.pop() {
+            let Some(object) = self.by_id.remove(&id) else { continue };
+            queue.extend(self.children.remove(&id).unwrap_or_default());
+            for owner in [&object.parent, &object.server].into_iter().flatten() {
+                if let Some(siblings) = self.children.get_mut(owner) {
+                    siblings.retain(|sibling| *sibling != id);
+                    if siblings.is_empty() {
+                        self.children.remove(owner);
+                    }
+                }
+            }
+            removed.push((id, object));
+        }
+        removed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(kind: ObjectKind, parent: Option<&str>) -> Object {
+        Object { kind, part: PartId(0), parent: parent.map(str::to_owned), server: None }
+    }
+
+    #[test]
+    fn closing_takes_the_tree_along() {
+        let mut objects = Objects::default();
+        assert!(objects.insert("router", object(ObjectKind::Router, None)));
+        assert!(objects.insert("server", object(ObjectKind::WebRtcServer, None)));
+        let transport = Object {
+            server: Some("server".to_owned()),
+            ..object(ObjectKind::Transport, Some("router"))
+        };
+        assert!(objects.insert("transport", transport));
+        assert!(!objects.insert("transport", object(ObjectKind::Router, None)));
+        assert!(objects.insert("producer", object(ObjectKind::Producer, Some("transport"))));
+        let removed: Vec<_> =
+            objects.remove("server").into_iter().map(|(id, _)| id).collect();
+        assert_eq!(removed, ["server", "transport", "producer"]);
+        assert_eq!(objects.len(), 1);
+        assert_eq!(objects.remove("router").len(), 1);
+        assert!(objects.is_empty() && objects.children.is_empty());
+    }
+}

@@ -1,0 +1,54 @@
+//! Requests under way. The core numbers its requests itself, because it adds some of its own on
+//! the same worker; the library's number comes back on the answer.
+
+use std::collections::HashMap;
+
+use super::{objects::PartId, tracking::Effect};
+use crate::channel::{Message, fbs::request::Method};
+
+/// What is to happen with the answer.
+#[derive(Debug)]
+pub struct Pending {
+    /// The library's own number for it.
+    pub library_id: u32,
+    pub method: Method,
+    pub effect: Effect,
+    /// The table got the object when the request left, so a refusal takes it back.
+    pub registered: bool,
+    /// The same request with another port, for when the one asked for is taken.
+    pub other_port: Option<Box<Message>>,
+    /// The addresses that the transport was told to bind, for the registry of tuples.
+    pub bound: Vec<String>,
+}
+
+/// Requests under way on every part, by the core's numbers.
+#[derive(Debug, Default)]
+pub struct Requests {
+    last: HashMap<PartId, u32>,
+    pending: HashMap<(PartId, u32), Pending>,
+}
+
+impl Requests {
+    /// Notes a request and gives its number on that part.
+    pub fn add(&mut self, part: PartId, pending: Pending) -> u32 {
+        let last = self.last.entry(part).or_default();
+        loop {
+            *last = last.checked_add(1).unwrap_or(1);
+            if !self.pending.contains_key(&(part, *last)) {
+                break;
+            }
+        }
+        let id = *last;
+        self.pending.insert((part, id), pending);
+        id
+    }
+
+    /// The request that this answer ends.
+    pub fn take(&mut self, part: PartId, id: u32) -> Option<Pending> {
+        self.pending.remove(&(part, id))
+    }
+
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+}
