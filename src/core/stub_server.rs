@@ -26,6 +26,7 @@ use super::{
     settings,
 };
 use crate::{
+    addresses::book::Host,
     connection::{Exit, InPlaceWorker, WorkerLink},
     queue,
     stub::protocol::{self, Kind},
@@ -234,7 +235,7 @@ async fn run_in_place(
     }
     drop((input, output, stream));
     let _registered = core.register(pid, &place);
-    let virtual_worker = VirtualWorker::new(pid, link.addresses.clone(), core.book());
+    let virtual_worker = VirtualWorker::new(pid, host(&place, &link), core.book());
     // The worker holds the app's stdout and stderr itself; only remarks of ours are left to log.
     let (_keep, control) = mpsc::channel(1);
     let (stdio, _) = queue::bounded(relay::STDIO_LIMIT);
@@ -274,7 +275,7 @@ async fn run_linked(
         let _ = writer.write_all(&protocol::encode(Kind::Watch, &[&watch])).await;
     }
     let _registered = core.register(pid, &place);
-    let virtual_worker = VirtualWorker::new(pid, link.addresses.clone(), core.book());
+    let virtual_worker = VirtualWorker::new(pid, host(&place, &link), core.book());
     let (events, control) = mpsc::channel(16);
     let listening = tokio::spawn(read_control(reader, events));
     let (stdio, texts) = queue::bounded(relay::STDIO_LIMIT);
@@ -289,6 +290,11 @@ async fn run_linked(
         send_end(&mut writer, &exit, why.as_deref()).await;
     }
     listening.abort();
+}
+
+/// Where the worker's addresses belong.
+fn host(place: &Place, link: &WorkerLink) -> Host {
+    Host { key: place.connection.name(), addresses: Arc::new(link.addresses.clone()) }
 }
 
 async fn read_control(mut reader: OwnedReadHalf, events: mpsc::Sender<ControlEvent>) {

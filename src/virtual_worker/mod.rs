@@ -21,7 +21,7 @@ use self::{
     tracking::Effect,
 };
 use crate::{
-    addresses::{HostAddresses, book::AddressBook},
+    addresses::book::{AddressBook, Host},
     channel::{
         Envelope, Message,
         compose::{self, ErrorKind},
@@ -42,7 +42,7 @@ pub enum Output {
 }
 
 struct Part {
-    addresses: HostAddresses,
+    host: Host,
 }
 
 /// One Worker of the app and the real workers behind it.
@@ -58,13 +58,13 @@ pub struct VirtualWorker {
 
 impl VirtualWorker {
     /// A virtual worker on one real worker, its home.
-    pub fn new(library_pid: u32, home: HostAddresses, book: Arc<AddressBook>) -> Self {
+    pub fn new(library_pid: u32, home: Host, book: Arc<AddressBook>) -> Self {
         let home_id = PartId(0);
         Self {
             library_pid,
             book,
             home: home_id,
-            parts: BTreeMap::from([(home_id, Part { addresses: home })]),
+            parts: BTreeMap::from([(home_id, Part { host: home })]),
             objects: Objects::default(),
             requests: Requests::default(),
         }
@@ -138,8 +138,8 @@ impl VirtualWorker {
         self.objects.get(handler_id).map_or(self.home, |object| object.part)
     }
 
-    fn addresses(&self, part: PartId) -> Option<&HostAddresses> {
-        self.parts.get(&part).map(|part| &part.addresses)
+    fn host(&self, part: PartId) -> Option<&Host> {
+        self.parts.get(&part).map(|part| &part.host)
     }
 
     fn request(&mut self, message: Message, out: &mut Vec<Output>) {
@@ -150,13 +150,13 @@ impl VirtualWorker {
             Ok(effect) => effect,
             Err(error) => return refuse(library_id, &error.to_string(), out),
         };
-        let rewriting = match self.addresses(part) {
-            Some(host) => rewriting::rewrite(&self.book, host, method, &message),
+        let rewriting = match self.host(part) {
+            Some(host) => rewriting::rewrite(&self.book, host, handler_id, method, &message),
             None => Ok(Rewriting::default()),
         };
         let rewriting = match rewriting {
             Ok(rewriting) => rewriting,
-            Err(reason) => return refuse(library_id, &reason, out),
+            Err(error) => return refuse(library_id, &error.to_string(), out),
         };
         let registered = self.register(part, &effect);
         let mut message = rewriting.message.unwrap_or(message);
@@ -168,7 +168,7 @@ impl VirtualWorker {
                 effect,
                 registered,
                 other_port: rewriting.other_port.map(Box::new),
-                bound: rewriting.bound,
+                sockets: rewriting.sockets,
             },
         );
         if message.patch_id(id) {
@@ -246,9 +246,9 @@ impl VirtualWorker {
             Effect::Create { kind, id, .. } => {
                 self.register(part, &pending.effect);
                 if *kind == ObjectKind::Transport
-                    && let Some(host) = self.parts.get(&part).map(|part| &part.addresses)
+                    && let Some(host) = self.host(part)
                 {
-                    rewriting::learn(&self.book, host, id, &pending.bound, answer);
+                    rewriting::learn(&self.book, host, id, &pending.sockets, answer);
                 }
             }
             Effect::Close { id } => self.forget(id),

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{objects::PartId, tracking::Effect};
+use super::{objects::PartId, rewriting::Socket, tracking::Effect};
 use crate::channel::{Message, fbs::request::Method};
 
 /// What is to happen with the answer.
@@ -17,8 +17,8 @@ pub struct Pending {
     pub registered: bool,
     /// The same request with another port, for when the one asked for is taken.
     pub other_port: Option<Box<Message>>,
-    /// The addresses that the transport was told to bind, for the registry of tuples.
-    pub bound: Vec<String>,
+    /// What a new transport was told to bind, for the registry of tuples.
+    pub sockets: Vec<Socket>,
 }
 
 /// Requests under way on every part, by the core's numbers.
