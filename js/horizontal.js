@@ -87,7 +87,7 @@ class Horizontal {
   add(connection) {
     const settings = toSettings(connection);
 
-    return unwrap(this.#start().add(JSON.stringify(settings)));
+    return unwrap(this.#start().add(JSON.stringify(settings)))[0];
   }
 
   /**

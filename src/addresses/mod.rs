@@ -3,6 +3,7 @@
 //! An app names addresses of its own host. [`listen_infos`] turns them into those of the host that
 //! binds, [`connect_target`] into those that a host reaches the other end under.
 
+pub mod book;
 mod connect;
 mod host;
 mod interfaces;

@@ -77,25 +77,32 @@ impl NativeCore {
         Ok(socket)
     }
 
-    /// Adds a connection. JSON in: its settings. JSON out: `{ok: its name, error}`.
+    /// Adds connections. JSON in: settings. JSON out: `{ok: their names, error}`.
     #[napi(catch_unwind)]
     pub fn add(&mut self, connection: String) -> String {
         answer(self.try_add(&connection))
     }
 
-    fn try_add(&mut self, connection: &str) -> Result<String, String> {
+    fn try_add(&mut self, connection: &str) -> Result<Vec<String>, String> {
         let core = self.core.as_ref().ok_or(CLOSED)?;
         let settings: config::ConnectionSettings = serde_json::from_str(connection)
             .map_err(|error| format!("connection settings: {error}"))?;
-        let connection = config::connect(core, &self.options, settings)
+        let connections = config::connect(core, &self.options, settings)
             .map_err(|error| error.to_string())?;
-        let name = connection.name();
-        if core.connections().contains(&name) {
-            connection.close();
-            return Err(format!("there is a connection {name} already"));
+        let mut names = core.connections();
+        for connection in &connections {
+            let name = connection.name();
+            if names.contains(&name) {
+                connections.iter().for_each(|connection| connection.close());
+                return Err(format!("there is a connection {name} already"));
+            }
+            names.push(name);
         }
-        core.add(connection);
-        Ok(name)
+        let added = connections.iter().map(|connection| connection.name()).collect();
+        for connection in connections {
+            core.add(connection);
+        }
+        Ok(added)
     }
 
     /// Removes the connection of that name and ends its workers. False if there is none.

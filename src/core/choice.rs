@@ -61,6 +61,8 @@ pub enum NoWorker {
     NoConnections,
     #[error("{0}")]
     WrongSettings(String),
+    #[error("{0}")]
+    Other(String),
     /// The only connection's own words.
     #[error("{0}")]
     One(SpawnError),

@@ -45,6 +45,17 @@ pub fn spawn_request(
     })
 }
 
+/// For a worker that reads the files itself.
+pub fn unread(version: String, args: Vec<String>) -> SpawnRequest {
+    SpawnRequest {
+        version,
+        fingerprint: SCHEMA_FINGERPRINT.to_owned(),
+        args,
+        dtls: DtlsFiles::default(),
+        worker_bin: None,
+    }
+}
+
 fn read(setting: &'static str, path: &str) -> Result<String, SettingsError> {
     let failed = |source| SettingsError::Read { setting, path: path.to_owned(), source };
     if fs::metadata(path).map_err(failed)?.len() > PEM_MAX {

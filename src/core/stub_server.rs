@@ -189,8 +189,8 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
     }
 }
 
-/// Resolves when the stub is gone.
-async fn gone(stream: &UnixStream) {
+/// Resolves when the peer is gone, without reading what it may have said before.
+pub async fn gone(stream: &UnixStream) {
     loop {
         if stream.readable().await.is_err() {
             return;
@@ -202,7 +202,7 @@ async fn gone(stream: &UnixStream) {
             MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
         ) {
             Ok(0) => return,
-            // A signal came early; it is read once the worker runs.
+            // It said something early; that is read once the worker runs.
             Ok(_) => std::future::pending().await,
             Err(nix::errno::Errno::EAGAIN) => {
                 // The readiness was stale: clear it, or this loop would spin.

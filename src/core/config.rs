@@ -1,0 +1,227 @@
+//! Connections and addresses from settings: those that JS hands over, and the environment's.
+
+use std::{
+    collections::HashMap,
+    num::ParseIntError,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::Deserialize;
+
+use super::Core;
+use crate::{
+    MEDIASOUP_VERSION,
+    addresses::{
+        AnnouncedMode, DEFAULT_ENV_NAMES, HostAddresses, PortPolicy, SelfSet, bind_defaults,
+        book::AddressBook, interfaces,
+    },
+    connection::{
+        Connection,
+        local::{LocalConnection, LocalOptions},
+        mock::MockConnection,
+        remote::{InvalidOptions, RemoteConnection, RemoteOptions},
+    },
+    net::{InvalidToken, InvalidUrl, Token},
+    worker_process::{Binaries, BinarySources, Environment, InstalledWorker},
+};
+
+/// Agents, with commas between their URLs.
+pub const AGENTS: &str = "MEDIASOUP_HORIZONTAL_AGENTS";
+/// The token for them.
+pub const TOKEN: &str = "MEDIASOUP_HORIZONTAL_TOKEN";
+/// Connect timeout in milliseconds.
+pub const CONNECT_TIMEOUT_MS: &str = "MEDIASOUP_HORIZONTAL_CONNECT_TIMEOUT_MS";
+/// `0`: the process that mediasoup spawns never becomes the worker itself.
+pub const EXEC_IN_PLACE: &str = "MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE";
+/// Further addresses and names of the app's own host.
+pub const SELF_ADDRESSES: &str = "MEDIASOUP_HORIZONTAL_SELF_ADDRESSES";
+/// Name of the connection to this host.
+const LOCAL: &str = "local";
+
+/// What holds for a whole core.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Options {
+    pub connect_timeout_ms: Option<u64>,
+    pub self_addresses: Vec<String>,
+    pub announced_mode: Option<Announced>,
+    /// The app's environment, copied where it may be read.
+    pub environment: HashMap<String, String>,
+    /// Path of the stub, which is never taken for a worker.
+    pub stub: Option<PathBuf>,
+    /// Folder of the installed mediasoup package.
+    pub mediasoup_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Announced {
+    Auto,
+    Identity,
+}
+
+/// One connection to make.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
+#[serde(deny_unknown_fields)]
+pub enum ConnectionSettings {
+    /// What the environment names, else this host.
+    Environment,
+    Local { worker_bin: Option<PathBuf>, exec_in_place: bool },
+    Remote { url: String, token: Option<String>, ca: Option<PathBuf> },
+    Mock { name: String },
+}
+
+/// Settings that make no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{url}: {source}")]
+    Url { url: String, source: InvalidUrl },
+    #[error("the token for {url}: {source}")]
+    Token { url: String, source: InvalidToken },
+    #[error("{url}: {source}")]
+    Remote { url: String, source: InvalidOptions },
+    #[error("cannot read this host's addresses: {0}")]
+    Interfaces(#[from] std::io::Error),
+    #[error("{CONNECT_TIMEOUT_MS}={value}: {source}")]
+    Timeout { value: String, source: ParseIntError },
+}
+
+impl Options {
+    /// The options of a core that nobody configures but the environment.
+    pub fn of_environment(environment: HashMap<String, String>) -> Result<Self, ConfigError> {
+        let connect_timeout_ms = environment
+            .get(CONNECT_TIMEOUT_MS)
+            .map(|value| {
+                value.parse().map_err(|source| ConfigError::Timeout { value: value.clone(), source })
+            })
+            .transpose()?;
+        Ok(Self { connect_timeout_ms, environment, ..Self::default() })
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    fn environment(&self) -> Environment {
+        self.environment.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+}
+
+/// The address book of an app on this host.
+pub fn address_book(options: &Options) -> Result<Arc<AddressBook>, ConfigError> {
+    let own = interfaces()?.into_iter().map(|interface| interface.ip);
+    let configured = options.variable(SELF_ADDRESSES).unwrap_or_default();
+    let configured = configured.split([',', ' ']).map(str::to_owned);
+    let set = SelfSet::new(
+        own,
+        DEFAULT_ENV_NAMES,
+        |name| options.variable(name).map(str::to_owned),
+        options.self_addresses.iter().cloned().chain(configured),
+    );
+    let announced = match options.announced_mode {
+        None | Some(Announced::Auto) => AnnouncedMode::Auto,
+        Some(Announced::Identity) => AnnouncedMode::Identity,
+    };
+    Ok(Arc::new(AddressBook::new(set, announced)))
+}
+
+/// Makes the connections that these settings name; several only for the environment's.
+pub fn connect(
+    core: &Core,
+    options: &Options,
+    settings: ConnectionSettings,
+) -> Result<Vec<Arc<dyn Connection>>, ConfigError> {
+    Ok(match settings {
+        ConnectionSettings::Environment => return environment(core, options),
+        ConnectionSettings::Local { worker_bin, exec_in_place } => {
+            vec![local(options, worker_bin.as_deref(), exec_in_place)?]
+        }
+        ConnectionSettings::Remote { url, token, ca } => {
+            vec![remote(core, options, &url, token.as_deref(), ca)?]
+        }
+        ConnectionSettings::Mock { name } => vec![Arc::new(MockConnection::new(name))],
+    })
+}
+
+fn environment(core: &Core, options: &Options) -> Result<Vec<Arc<dyn Connection>>, ConfigError> {
+    let urls: Vec<&str> = options
+        .variable(AGENTS)
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|url| !url.is_empty())
+        .collect();
+    if urls.is_empty() {
+        let in_place = options.variable(EXEC_IN_PLACE) != Some("0");
+        return Ok(vec![local(options, None, in_place)?]);
+    }
+    urls.into_iter().map(|url| remote(core, options, url, None, None)).collect()
+}
+
+fn remote(
+    core: &Core,
+    options: &Options,
+    url: &str,
+    token: Option<&str>,
+    ca: Option<PathBuf>,
+) -> Result<Arc<dyn Connection>, ConfigError> {
+    let mut remote = RemoteOptions::new(url)
+        .map_err(|source| ConfigError::Url { url: url.to_owned(), source })?;
+    remote.token = token
+        .or_else(|| options.variable(TOKEN))
+        .map(Token::new)
+        .transpose()
+        .map_err(|source| ConfigError::Token { url: url.to_owned(), source })?;
+    remote.ca_file = ca;
+    let connection = RemoteConnection::new(remote)
+        .map_err(|source| ConfigError::Remote { url: url.to_owned(), source })?;
+    let _entered = core.handle().enter();
+    connection.start();
+    Ok(Arc::new(connection))
+}
+
+fn local(
+    options: &Options,
+    worker_bin: Option<&Path>,
+    in_place: bool,
+) -> Result<Arc<dyn Connection>, ConfigError> {
+    let explicit = worker_bin.map(|path| format!("{MEDIASOUP_VERSION}={}", path.display()));
+    let installed = options.mediasoup_dir.as_ref().map(|dir| InstalledWorker {
+        path: dir.join("worker/out/Release/mediasoup-worker"),
+        version: MEDIASOUP_VERSION.to_owned(),
+    });
+    let environment = options.environment();
+    let binaries = Binaries::new(
+        environment.clone(),
+        BinarySources {
+            explicit: explicit.into_iter().collect(),
+            stub: options.stub.clone(),
+            installed,
+            assumed_version: Some(MEDIASOUP_VERSION.to_owned()),
+        },
+    );
+    Ok(Arc::new(LocalConnection::new(LocalOptions {
+        name: LOCAL.to_owned(),
+        addresses: this_host()?,
+        binaries,
+        environment,
+        max_workers: None,
+        in_place,
+    })))
+}
+
+/// This host as one that binds what the app names, except where pipes must reach other hosts.
+fn this_host() -> Result<HostAddresses, ConfigError> {
+    Ok(HostAddresses {
+        colocated: true,
+        bind: bind_defaults(&interfaces()?),
+        pipe: None,
+        announced: Vec::new(),
+        behind_nat: false,
+        port_range: None,
+        port_policy: PortPolicy::Strict,
+        app_seen_as: None,
+    })
+}

@@ -1,0 +1,184 @@
+//! The core for one Worker in a process of its own: an unmodified mediasoup spawned the stub, and
+//! this process stands where the stub stood, with its pid and its fds 3 and 4.
+
+use std::{
+    collections::HashMap,
+    env,
+    ffi::OsString,
+    io::Write,
+    os::fd::{FromRawFd, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::Instant,
+};
+
+use super::{
+    CONNECT_TIMEOUT, Core, choice,
+    choice::{Found, NoWorker},
+    config::{self, ConnectionSettings, Options},
+    relay::{self, ControlEvent, Stdio},
+    settings,
+    stub_server::{gone, library_end},
+};
+use crate::{
+    addresses::book::Host,
+    connection::{Exit, InPlaceWorker},
+    queue,
+    virtual_worker::VirtualWorker,
+};
+
+/// mediasoup's exit code for settings that its worker refuses.
+const WRONG_SETTINGS: i32 = 42;
+const FAILURE: i32 = 1;
+/// As mediasoup-worker: these must not end it.
+const IGNORED: [i32; 5] =
+    [libc::SIGPIPE, libc::SIGHUP, libc::SIGALRM, libc::SIGUSR1, libc::SIGUSR2];
+
+/// What this process shall do next.
+pub enum Ending {
+    Exit(Exit),
+    /// Become the worker: this host serves it, so nothing is left to relay.
+    Become { binary: PathBuf, args: Vec<String> },
+}
+
+/// Runs the Worker with these arguments. Tells how to end.
+pub fn run(args: Vec<OsString>) -> Ending {
+    ignore_signals();
+    match try_run(args) {
+        Ok(ending) => ending,
+        Err(why) => {
+            say(format!("mediasoup-horizontal: {why}\n").as_bytes(), std::io::stderr());
+            Ending::Exit(Exit::Code(match why {
+                NoWorker::WrongSettings(_) => WRONG_SETTINGS,
+                _ => FAILURE,
+            }))
+        }
+    }
+}
+
+fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
+    let other = |why: String| NoWorker::Other(why);
+    let environment: HashMap<String, String> = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let version = environment.get("MEDIASOUP_VERSION").cloned().unwrap_or_default();
+    let mut options =
+        Options::of_environment(environment).map_err(|error| other(error.to_string()))?;
+    options.stub =
+        env::current_exe().ok().map(|own| own.with_file_name("mediasoup-horizontal-worker"));
+    let args = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let book = config::address_book(&options).map_err(|error| other(error.to_string()))?;
+    let timeout =
+        options.connect_timeout_ms.map_or(CONNECT_TIMEOUT, std::time::Duration::from_millis);
+    let core = Core::start(book, timeout).map_err(|error| other(error.to_string()))?;
+    let connections = config::connect(&core, &options, ConnectionSettings::Environment)
+        .map_err(|error| other(error.to_string()))?;
+    for connection in connections {
+        core.add(connection);
+    }
+    let local = core.inner.sources().iter().all(|source| source.connection.is_local());
+    if local {
+        // The files are this host's: the worker reads them itself.
+        let request = settings::unread(version, args);
+        return become_worker(&core, &request);
+    }
+    let request = settings::spawn_request(version, args, None)
+        .map_err(|error| NoWorker::WrongSettings(error.to_string()))?;
+    let (result, ended) = std::sync::mpsc::channel();
+    let inner = Arc::clone(&core.inner);
+    core.handle().spawn(async move {
+        let _ = result.send(serve(inner, request).await);
+    });
+    ended.recv().unwrap_or_else(|_| Err(other("the core ended early".to_owned())))
+}
+
+fn become_worker(core: &Core, request: &crate::connection::SpawnRequest) -> Result<Ending, NoWorker> {
+    let _entered = core.handle().enter();
+    let source = core.inner.sources().into_iter().next().ok_or(NoWorker::NoConnections)?;
+    match source.connection.spawn_in_place(request) {
+        Some(Ok(InPlaceWorker { binary, args, .. })) => Ok(Ending::Become { binary, args }),
+        Some(Err(error)) => Err(NoWorker::One(error)),
+        None => Err(NoWorker::Other(
+            "this host's workers are configured not to run in place".to_owned(),
+        )),
+    }
+}
+
+async fn serve(
+    inner: Arc<super::Inner>,
+    request: crate::connection::SpawnRequest,
+) -> Result<Ending, NoWorker> {
+    // SAFETY: mediasoup gave us these two; the stub checked that they are open, and nothing else
+    // in this process owns them.
+    let (input, output) = unsafe { (OwnedFd::from_raw_fd(3), OwnedFd::from_raw_fd(4)) };
+    let library = library_end(input, output).map_err(|error| NoWorker::Other(error.to_string()))?;
+    let deadline = Instant::now() + inner.connect_timeout;
+    let sources = inner.sources();
+    let (found, place) = tokio::select! {
+        // Cancel-safe: a worker that is found after all is freed with its link.
+        found = choice::find(&sources, &request, deadline) => found?,
+        // Cancel-safe: readiness only.
+        () = gone(&library.input) => return Ok(Ending::Exit(Exit::Code(0))),
+    };
+    let Found::Linked(link) = found else {
+        return Err(NoWorker::Other("a remote connection gave a local worker".to_owned()));
+    };
+    let host =
+        Host { key: place.connection.name(), addresses: Arc::new(link.addresses.clone()) };
+    let virtual_worker = VirtualWorker::new(std::process::id(), host, inner.book());
+    let (events, control) = mpsc::channel(4);
+    let signals = tokio::spawn(forward_signals(events));
+    let (stdio, mut texts) = queue::bounded(relay::STDIO_LIMIT);
+    let writing = tokio::spawn(async move {
+        while let Some(text) = texts.recv().await {
+            match text {
+                Stdio::Stdout(bytes) => say(&bytes, std::io::stdout()),
+                Stdio::Stderr(bytes) => say(&bytes, std::io::stderr()),
+            }
+        }
+    });
+    let exit = relay::run(library, link, virtual_worker, control, stdio).await;
+    let _ = writing.await;
+    signals.abort();
+    if let Exit::Lost(why) = &exit {
+        let line = format!("mediasoup-horizontal: the worker is lost: {why}\n");
+        say(line.as_bytes(), std::io::stderr());
+    }
+    Ok(Ending::Exit(exit))
+}
+
+async fn forward_signals(events: mpsc::Sender<ControlEvent>) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    loop {
+        let number = tokio::select! {
+            // Cancel-safe: a signal that is not taken stays noted.
+            _ = interrupt.recv() => libc::SIGINT,
+            // Cancel-safe: as above.
+            _ = terminate.recv() => libc::SIGTERM,
+        };
+        if events.send(ControlEvent::Signal(number)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn ignore_signals() {
+    for number in IGNORED {
+        // SAFETY: no handler of ours runs; the signals are merely ignored.
+        unsafe { libc::signal(number, libc::SIG_IGN) };
+    }
+}
+
+fn say(bytes: &[u8], mut to: impl Write) {
+    // Whoever reads it may be gone; the worker must not suffer for it.
+    let _ = to.write_all(bytes).and_then(|()| to.flush());
+}
