@@ -1,8 +1,9 @@
-//! The worker's channel protocol: messages verified, read and patched in place, and composed.
+//! The worker's channel protocol: messages framed, verified, read and patched in place, composed.
 
 mod buffer;
 pub mod compose;
 pub mod envelope;
+pub mod framing;
 pub mod method;
 pub mod verify;
 
