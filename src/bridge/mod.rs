@@ -87,8 +87,8 @@ impl NativeCore {
         let core = self.core.as_ref().ok_or(CLOSED)?;
         let settings: config::ConnectionSettings = serde_json::from_str(connection)
             .map_err(|error| format!("connection settings: {error}"))?;
-        let connections = config::connect(core, &self.options, settings)
-            .map_err(|error| error.to_string())?;
+        let connections =
+            config::connect(core, &self.options, settings).map_err(|error| error.to_string())?;
         let mut names = core.connections();
         for connection in &connections {
             let name = connection.name();
@@ -134,10 +134,9 @@ impl NativeCore {
     #[napi(catch_unwind)]
     pub fn settle(&self, ticket: String) -> String {
         let failure = self.core.as_ref().and_then(|core| core.settle(&ticket));
-        to_json(&failure.map(|failure| FailureAnswer {
-            ours: failure.ours,
-            message: failure.message,
-        }))
+        to_json(
+            &failure.map(|failure| FailureAnswer { ours: failure.ours, message: failure.message }),
+        )
     }
 
     /// The name of the connection on which the Worker with that pid lives, or an empty text.

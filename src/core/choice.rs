@@ -120,9 +120,8 @@ pub async fn find(
 
 /// Gives connections that are still being made a moment to succeed or fail.
 async fn settle(sources: &[Source], deadline: Instant) {
-    let all = futures_util::future::join_all(
-        sources.iter().map(|source| source.connection.settled()),
-    );
+    let all =
+        futures_util::future::join_all(sources.iter().map(|source| source.connection.settled()));
     let _ = timeout_at(deadline.min(Instant::now() + SETTLE), all).await;
 }
 

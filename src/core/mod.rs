@@ -29,10 +29,7 @@ use tokio::{
 };
 
 use self::choice::{NoWorker, Place, Source};
-use crate::{
-    addresses::book::AddressBook,
-    connection::Connection,
-};
+use crate::{addresses::book::AddressBook, connection::Connection};
 
 /// How long `createWorker` may take to find a worker.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -141,10 +138,10 @@ impl Core {
 
     /// Adds a source of workers.
     pub fn add(&self, connection: Arc<dyn Connection>) {
-        self.inner.sources.lock().push(Source {
-            connection,
-            own_workers: Arc::new(AtomicUsize::new(0)),
-        });
+        self.inner
+            .sources
+            .lock()
+            .push(Source { connection, own_workers: Arc::new(AtomicUsize::new(0)) });
         self.inner.update_fleet();
     }
 

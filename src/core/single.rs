@@ -43,7 +43,10 @@ const IGNORED: [i32; 5] =
 pub enum Ending {
     Exit(Exit),
     /// Become the worker: this host serves it, so nothing is left to relay.
-    Become { binary: PathBuf, args: Vec<String> },
+    Become {
+        binary: PathBuf,
+        args: Vec<String>,
+    },
 }
 
 /// Runs the Worker with these arguments. Tells how to end.
@@ -97,7 +100,10 @@ fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
     ended.recv().unwrap_or_else(|_| Err(other("the core ended early".to_owned())))
 }
 
-fn become_worker(core: &Core, request: &crate::connection::SpawnRequest) -> Result<Ending, NoWorker> {
+fn become_worker(
+    core: &Core,
+    request: &crate::connection::SpawnRequest,
+) -> Result<Ending, NoWorker> {
     let _entered = core.handle().enter();
     let source = core.inner.sources().into_iter().next().ok_or(NoWorker::NoConnections)?;
     match source.connection.spawn_in_place(request) {
@@ -128,8 +134,7 @@ async fn serve(
     let Found::Linked(link) = found else {
         return Err(NoWorker::Other("a remote connection gave a local worker".to_owned()));
     };
-    let host =
-        Host { key: place.connection.name(), addresses: Arc::new(link.addresses.clone()) };
+    let host = Host { key: place.connection.name(), addresses: Arc::new(link.addresses.clone()) };
     let virtual_worker = VirtualWorker::new(std::process::id(), host, inner.book());
     let (events, control) = mpsc::channel(4);
     let signals = tokio::spawn(forward_signals(events));

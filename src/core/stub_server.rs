@@ -137,9 +137,7 @@ async fn receive(
             for control in message.cmsgs()? {
                 if let ControlMessageOwned::ScmRights(received) = control {
                     // SAFETY: the kernel made these for us just now; nobody else owns them.
-                    fds.extend(
-                        received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
-                    );
+                    fds.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
                 }
             }
             Ok(message.bytes)
@@ -159,7 +157,8 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
         Err(why) => {
             drop(library);
             core.fail_ticket(&ticket, &NoWorker::WrongSettings(why.to_string()));
-            return send_end(&mut stream, &Exit::Code(WRONG_SETTINGS), Some(&why.to_string())).await;
+            return send_end(&mut stream, &Exit::Code(WRONG_SETTINGS), Some(&why.to_string()))
+                .await;
         }
     };
     let deadline = Instant::now() + core.connect_timeout;
@@ -206,9 +205,8 @@ pub async fn gone(stream: &UnixStream) {
             Ok(_) => std::future::pending().await,
             Err(nix::errno::Errno::EAGAIN) => {
                 // The readiness was stale: clear it, or this loop would spin.
-                let _ = stream.try_io(Interest::READABLE, || {
-                    Err::<(), _>(io::ErrorKind::WouldBlock.into())
-                });
+                let _ = stream
+                    .try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
             }
             Err(_) => return,
         }

@@ -127,7 +127,9 @@ impl VirtualWorker {
             }
             Envelope::Log(_) => out.push(Output::Library(message.into_bytes().freeze())),
             Envelope::Request(_) => {
-                out.push(Output::Diagnostic("dropped a request that came from a worker".to_owned()));
+                out.push(Output::Diagnostic(
+                    "dropped a request that came from a worker".to_owned(),
+                ));
             }
         }
     }

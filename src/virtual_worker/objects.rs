@@ -115,8 +115,7 @@ mod tests {
         assert!(objects.insert("transport", transport));
         assert!(!objects.insert("transport", object(ObjectKind::Router, None)));
         assert!(objects.insert("producer", object(ObjectKind::Producer, Some("transport"))));
-        let removed: Vec<_> =
-            objects.remove("server").into_iter().map(|(id, _)| id).collect();
+        let removed: Vec<_> = objects.remove("server").into_iter().map(|(id, _)| id).collect();
         assert_eq!(removed, ["server", "transport", "producer"]);
         assert_eq!(objects.len(), 1);
         assert_eq!(objects.remove("router").len(), 1);

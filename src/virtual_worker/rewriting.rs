@@ -116,10 +116,8 @@ fn listen(
         other_port: None,
         sockets: sockets.collect(),
     };
-    let elsewhere: Vec<_> = rewritten
-        .iter()
-        .map(|one| retry_on_other_port(&host.addresses, &one.info))
-        .collect();
+    let elsewhere: Vec<_> =
+        rewritten.iter().map(|one| retry_on_other_port(&host.addresses, &one.info)).collect();
     if elsewhere.iter().any(Option::is_some) {
         let infos = rewritten.iter().zip(elsewhere).map(|(one, elsewhere)| {
             from_plain(&originals[one.index], elsewhere.as_ref().unwrap_or(&one.info))
@@ -234,7 +232,13 @@ pub fn is_port_taken(answer: &Message) -> bool {
 }
 
 /// Remembers where a new transport listens.
-pub fn learn(book: &AddressBook, host: &Host, transport: &str, sockets: &[Socket], answer: &Message) {
+pub fn learn(
+    book: &AddressBook,
+    host: &Host,
+    transport: &str,
+    sockets: &[Socket],
+    answer: &Message,
+) {
     let Ok(body) = compose::response_body(answer) else { return };
     let tuples = match body {
         response::BodyRef::PlainTransportDumpResponse(dump) => {

@@ -52,9 +52,9 @@ pub fn replace(binary: &Path, args: &[OsString], env: Vec<(OsString, OsString)>)
 
 /// Puts the two fds where a worker expects its channel: 3 is its input, 4 its output.
 pub fn install_channel(input: OwnedFd, output: OwnedFd) -> io::Result<()> {
-    // First out of the way, or the first dup2 could overwrite the second source.
-    let input = duplicate_from(&input, 10)?;
-    let output = duplicate_from(&output, 10)?;
+    // First out of the way: either may be 3 or 4 itself, to be closed before dup2 takes the number.
+    let input = move_above(input, 10)?;
+    let output = move_above(output, 10)?;
     for (from, to) in [(&input, 3), (&output, 4)] {
         // SAFETY: `from` is open and owned here; `to` is a fixed number that mediasoup gave us.
         if unsafe { libc::dup2(from.as_raw_fd(), to) } == -1 {
@@ -64,7 +64,7 @@ pub fn install_channel(input: OwnedFd, output: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn duplicate_from(fd: &OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
+fn move_above(fd: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: `fd` is open; the new descriptor is owned by nobody else.
     unsafe {
         match libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) {
