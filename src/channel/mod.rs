@@ -1,1 +1,3 @@
 //! See the architecture page.
+
+pub mod framing;

@@ -1,0 +1,133 @@
+//! This host as a source of workers.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::available_parallelism,
+};
+
+use tokio::sync::watch;
+
+use super::{BoxFuture, Connection, InPlaceWorker, Load, SpawnError, SpawnRequest, WorkerLink};
+use crate::{
+    addresses::HostAddresses,
+    worker_process::{Binaries, Environment, Launcher, WorkerBinary},
+};
+
+/// How this host serves workers.
+#[derive(Debug, Clone)]
+pub struct LocalOptions {
+    /// What people call it.
+    pub name: String,
+    /// Its addresses; `port_range` bounds the ports of its workers.
+    pub addresses: HostAddresses,
+    pub binaries: Binaries,
+    /// What workers inherit, and where the settings of mediasoup itself are read.
+    pub environment: Environment,
+    /// More are refused. Without it the number of cores is told, not enforced.
+    pub max_workers: Option<usize>,
+    /// Offers workers that the stub becomes itself.
+    pub in_place: bool,
+}
+
+/// Workers of this host.
+#[derive(Debug)]
+pub struct LocalConnection {
+    options: LocalOptions,
+    launcher: Launcher,
+    workers: Arc<AtomicUsize>,
+    closed: watch::Sender<bool>,
+}
+
+impl LocalConnection {
+    pub fn new(options: LocalOptions) -> Self {
+        let closed = watch::Sender::new(false);
+        let launcher = Launcher::new(options.environment.clone()).with_stop(closed.subscribe());
+        Self { options, launcher, workers: Arc::default(), closed }
+    }
+
+    /// Takes a place for one worker; dropped, it gives the place back.
+    fn enter(&self) -> Result<Place, SpawnError> {
+        let name = &self.options.name;
+        if *self.closed.borrow() {
+            return Err(SpawnError::Unreachable(format!("the connection '{name}' is closed")));
+        }
+        let max = self.options.max_workers.unwrap_or(usize::MAX);
+        let more = |workers: usize| (workers < max).then_some(workers + 1);
+        match self.workers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+            Ok(_) => Ok(Place(Arc::clone(&self.workers))),
+            Err(workers) => Err(SpawnError::Full(format!(
+                "the connection '{name}' runs {workers} workers and may run {max}; close some or \
+                 raise its maxWorkers"
+            ))),
+        }
+    }
+
+    fn binary(&self, request: &SpawnRequest) -> Result<WorkerBinary, SpawnError> {
+        match &request.worker_bin {
+            // The app's own choice is run as it is, as mediasoup does.
+            Some(path) => Ok(WorkerBinary {
+                path: path.clone(),
+                version: request.version.clone(),
+                schema: None,
+            }),
+            None => self.options.binaries.find(&request.version),
+        }
+    }
+
+    fn start(&self, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {
+        let place = self.enter()?;
+        let binary = self.binary(request)?;
+        self.launcher.start(&binary, request, self.options.addresses.clone(), place)
+    }
+
+    fn prepare(&self, request: &SpawnRequest) -> Result<InPlaceWorker, SpawnError> {
+        let place = self.enter()?;
+        let binary = self.binary(request)?;
+        self.launcher.prepare(&binary, request, self.options.addresses.clone(), place)
+    }
+}
+
+impl Connection for LocalConnection {
+    fn name(&self) -> String {
+        self.options.name.clone()
+    }
+
+    fn addresses(&self) -> Option<HostAddresses> {
+        Some(self.options.addresses.clone())
+    }
+
+    fn load(&self) -> Option<Load> {
+        // Counts affinity and the cgroup's quota.
+        let cores = || available_parallelism().map_or(1, NonZeroUsize::get);
+        Some(Load {
+            workers: self.workers.load(Ordering::Relaxed),
+            max_workers: self.options.max_workers.unwrap_or_else(cores),
+        })
+    }
+
+    fn spawn(&self, request: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>> {
+        Box::pin(async move { self.start(&request) })
+    }
+
+    fn spawn_in_place(&self, request: &SpawnRequest) -> Option<Result<InPlaceWorker, SpawnError>> {
+        self.options.in_place.then(|| self.prepare(request))
+    }
+
+    fn close(&self) {
+        self.closed.send_replace(true);
+    }
+}
+
+/// The place of one live worker.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
