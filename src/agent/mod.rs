@@ -1,1 +1,22 @@
-//! See the architecture page.
+//! The agent: runs on a media host and gives its workers to controllers.
+//!
+//! It knows nothing of what workers say: it starts them, moves bytes, counts and limits. Each
+//! controller has a session of its own in a task of its own; sessions share no worker.
+
+pub mod cli;
+
+mod addresses;
+mod listener;
+mod local_workers;
+mod options;
+mod server;
+mod session;
+mod source;
+mod workers;
+
+pub use addresses::{AddressOptions, AddressProblem};
+pub use listener::{Agent, AgentError};
+pub use local_workers::LocalWorkers;
+pub use options::AgentOptions;
+pub use server::{Identity, Server};
+pub use source::{Offer, WorkerSource};

@@ -1,6 +1,7 @@
 //! A connection is one source of workers: an agent, this host, a mock.
 
 pub mod local;
+pub mod remote;
 
 use std::{fmt, future::Future, os::fd::OwnedFd, path::PathBuf, pin::Pin};
 

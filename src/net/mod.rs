@@ -1,1 +1,40 @@
-//! See the architecture page.
+//! Links between a controller and an agent: dialing, accepting, heartbeats, batches.
+
+mod accept;
+mod activity;
+mod agent_url;
+mod backoff;
+mod dial;
+mod goodbye;
+mod host_identity;
+mod link;
+mod patience;
+mod reader;
+mod timing;
+mod tls;
+mod token;
+mod writer;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use accept::{AcceptError, accept};
+pub use agent_url::{AgentUrl, InvalidUrl};
+pub use backoff::Backoff;
+pub use dial::{Dial, DialError, NetworkDialer, open};
+pub use goodbye::Goodbye;
+pub use host_identity::HostIdentity;
+pub use link::{Link, LinkParts};
+pub use patience::Patience;
+pub use reader::{LinkLost, LinkReader};
+pub use timing::Timing;
+pub use tls::{TlsError, client_config};
+pub use token::{InvalidToken, Token, Tokens};
+pub use writer::LinkWriter;
+
+/// Anything that carries bytes both ways: TCP, TLS, memory.
+pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+
+/// A transport of some kind.
+pub type BoxedTransport = Box<dyn Transport>;

@@ -1,0 +1,163 @@
+//! The agent's command line.
+
+use std::{collections::BTreeMap, env, fs, net::IpAddr, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::{AddressOptions, AgentOptions};
+use crate::{addresses::PortPolicy, net::Tokens};
+
+/// Another source of tokens beside the token file.
+pub const TOKEN_VARIABLE: &str = "MEDIASOUP_HORIZONTAL_TOKEN";
+
+/// What an agent takes on its command line.
+#[derive(Debug, Clone, Args)]
+pub struct AgentArgs {
+    /// Host and port to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4480")]
+    pub listen: String,
+    /// File with the tokens that controllers may use, one a line; lines that begin with # are
+    /// comments. The variable `MEDIASOUP_HORIZONTAL_TOKEN` adds one more.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// A mediasoup-worker and its mediasoup version; may be repeated.
+    #[arg(long, value_name = "VERSION=PATH")]
+    pub worker_bin: Vec<String>,
+    /// The most workers at a time; the number of cores if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_workers: Option<u32>,
+    /// Address that workers bind for clients; may be repeated, one of each family and scope.
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind_address: Vec<IpAddr>,
+    /// Address that other media hosts send to.
+    #[arg(long, value_name = "ADDRESS")]
+    pub pipe_address: Option<IpAddr>,
+    /// Address or host name that clients reach this host under; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    pub announced_address: Vec<String>,
+    /// Clients cannot reach the bound addresses themselves.
+    #[arg(long)]
+    pub behind_nat: bool,
+    /// Ports that workers may use, both ends included.
+    #[arg(long, value_name = "MIN-MAX", value_parser = parse_range)]
+    pub port_range: Option<(u16, u16)>,
+    /// What happens to a fixed port that is taken or out of range.
+    #[arg(long, value_name = "POLICY", value_enum, default_value = "remap")]
+    pub port_policy: Policy,
+    /// A label such as region=eu; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub label: Vec<(String, String)>,
+    /// Listen off loopback without TLS, on a network that you trust.
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// `PortPolicy` on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Policy {
+    /// Another free port of the range.
+    Remap,
+    /// The worker's own error.
+    Strict,
+}
+
+/// Why the tokens cannot be used. Never quotes one.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenProblem {
+    #[error("cannot read the token file {path}: {problem}")]
+    Unreadable { path: String, problem: String },
+    #[error("token file {path}, line {line}: {problem}")]
+    Line { path: String, line: usize, problem: String },
+    #[error("token file {0} has no token in it")]
+    Empty(String),
+    #[error("{TOKEN_VARIABLE}: {0}")]
+    Variable(String),
+}
+
+impl AgentArgs {
+    /// Reads the tokens and gives the agent's options.
+    pub fn into_options(self) -> Result<AgentOptions, TokenProblem> {
+        let variable = env::var_os(TOKEN_VARIABLE).filter(|value| !value.is_empty());
+        let mut tokens = Tokens::default();
+        if let Some(value) = variable {
+            let text = value
+                .into_string()
+                .map_err(|_| TokenProblem::Variable("the token is not text".to_owned()))?;
+            tokens.extend(
+                Tokens::parse(&text)
+                    .map_err(|(_, problem)| TokenProblem::Variable(problem.to_string()))?,
+            );
+        }
+        if let Some(path) = &self.token_file {
+            tokens.extend(read_tokens(path)?);
+        }
+        let defaults = AgentOptions::default();
+        Ok(AgentOptions {
+            listen: self.listen,
+            tokens,
+            insecure: self.insecure,
+            max_workers: self.max_workers.map_or(defaults.max_workers, |max| max as usize),
+            addresses: AddressOptions {
+                bind: self.bind_address,
+                pipe: self.pipe_address,
+                announced: self.announced_address,
+                behind_nat: self.behind_nat,
+                port_range: self.port_range,
+                port_policy: match self.port_policy {
+                    Policy::Remap => PortPolicy::Remap,
+                    Policy::Strict => PortPolicy::Strict,
+                },
+            },
+            labels: self.label.into_iter().collect::<BTreeMap<_, _>>(),
+            ..defaults
+        })
+    }
+}
+
+fn read_tokens(path: &PathBuf) -> Result<Tokens, TokenProblem> {
+    let shown = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| TokenProblem::Unreadable {
+        path: shown.clone(),
+        problem: error.to_string(),
+    })?;
+    let tokens = Tokens::parse(&text).map_err(|(line, problem)| TokenProblem::Line {
+        path: shown.clone(),
+        line,
+        problem: problem.to_string(),
+    })?;
+    if tokens.is_empty() { Err(TokenProblem::Empty(shown)) } else { Ok(tokens) }
+}
+
+fn parse_range(text: &str) -> Result<(u16, u16), String> {
+    let (min, max) = text.split_once('-').ok_or("a range looks like 40000-49999")?;
+    let port = |text: &str| {
+        text.trim().parse::<u16>().ok().filter(|port| *port > 0).ok_or("a port is 1 to 65535")
+    };
+    let (min, max) = (port(min)?, port(max)?);
+    if min > max {
+        return Err(format!("{min} is above {max}"));
+    }
+    Ok((min, max))
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a label looks like region=eu".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_ranges_and_labels() {
+        assert_eq!(parse_range("40000-49999"), Ok((40000, 49999)));
+        for text in ["40000", "0-5", "9-8", "a-b", "1-70000"] {
+            assert!(parse_range(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_label("region=eu=1"), Ok(("region".to_owned(), "eu=1".to_owned())));
+        assert!(parse_label("=eu").is_err() && parse_label("region").is_err());
+    }
+}

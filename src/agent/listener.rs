@@ -1,0 +1,176 @@
+//! An agent on the network.
+
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream, lookup_host},
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{AddressProblem, AgentOptions, Identity, Offer, Server, WorkerSource};
+
+/// How many connections may be open at a time beside the sessions.
+const SPARE_CONNECTIONS: usize = 64;
+
+/// What ending takes beyond the workers' grace time.
+const LAST_STEPS: Duration = Duration::from_secs(1);
+
+/// Why an agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error("cannot listen on {address}: {problem}")]
+    Listen { address: String, problem: String },
+    #[error(
+        "refusing to listen on {0} without a token: anybody who reaches it could run workers; \
+         give --token-file or MEDIASOUP_HORIZONTAL_TOKEN"
+    )]
+    NoToken(SocketAddr),
+    #[error(
+        "refusing to listen on {0} without TLS: tokens and keys would cross the network in clear \
+         text; put a TLS proxy in front of a loopback address, or say --insecure on a network \
+         that you trust"
+    )]
+    NoTls(SocketAddr),
+    #[error("{0}")]
+    Addresses(#[from] AddressProblem),
+    #[error("no mediasoup-worker to run: {0}")]
+    NoWorkers(String),
+}
+
+/// An agent that listens.
+pub struct Agent {
+    listener: TcpListener,
+    address: SocketAddr,
+    server: Server,
+    offers: Vec<Offer>,
+}
+
+impl Agent {
+    /// Checks the options and listens.
+    pub async fn bind(
+        options: AgentOptions,
+        source: Arc<dyn WorkerSource>,
+    ) -> Result<Self, AgentError> {
+        let failed = |error: io::Error| AgentError::Listen {
+            address: options.listen.clone(),
+            problem: explain(&error),
+        };
+        let asked = lookup_host(&options.listen)
+            .await
+            .and_then(|mut found| {
+                found.next().ok_or_else(|| io::Error::other("the name has no address"))
+            })
+            .map_err(failed)?;
+        if !asked.ip().to_canonical().is_loopback() {
+            if options.tokens.is_empty() {
+                return Err(AgentError::NoToken(asked));
+            }
+            if !options.insecure {
+                return Err(AgentError::NoTls(asked));
+            }
+        }
+        let addresses = options.addresses.resolve(asked.ip())?;
+        let offers = source.offers();
+        if offers.is_empty() {
+            return Err(AgentError::NoWorkers(
+                "name one with --worker-bin VERSION=PATH".to_owned(),
+            ));
+        }
+        let listener = TcpListener::bind(asked).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let identity = Identity::new(address.port());
+        let server = Server::new(options, identity, addresses, source);
+        Ok(Self { listener, address, server, offers })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its workers when it began.
+    pub fn offers(&self) -> &[Offer] {
+        &self.offers
+    }
+
+    /// The part that can be asked while it runs.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Serves until `stop` resolves, then ends every session and worker.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { listener, server, .. } = self;
+        let options = &server.shared.options;
+        let places = Arc::new(Semaphore::new(options.max_sessions + SPARE_CONNECTIONS));
+        let mut connections = JoinSet::new();
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                // Cancel-safe: pinned outside of the loop.
+                () = &mut stop => break,
+                // Cancel-safe: a finished task stays in the set until it is taken.
+                Some(ended) = connections.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a session failed; the others go on");
+                    }
+                }
+                // Cancel-safe: a connection that was not accepted stays in the backlog.
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                            tracing::warn!(peer = %peer.ip(), "too many connections");
+                            continue;
+                        };
+                        let server = server.clone();
+                        connections.spawn(async move {
+                            serve(&server, stream, peer.ip()).await;
+                            drop(place);
+                        });
+                    }
+                    Err(error) => {
+                        // Most likely out of file descriptors: some time must pass.
+                        tracing::warn!(%error, "cannot accept");
+                        sleep(Duration::from_millis(100)).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        tracing::info!(workers = server.load().workers, "ending");
+        server.stop();
+        let ended = async {
+            while connections.join_next().await.is_some() {}
+            server.idle().await;
+        };
+        if timeout(options.grace + LAST_STEPS, ended).await.is_err() {
+            tracing::warn!(workers = server.load().workers, "not everything ended in time");
+        }
+    }
+}
+
+async fn serve(server: &Server, stream: TcpStream, peer: IpAddr) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    server.serve(Box::new(stream), peer).await;
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is in use by another process".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this host does not have that address".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "not permitted (ports below 1024 are reserved)".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,251 @@
+//! The workers of one session.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::timeout,
+};
+
+use super::server::Shared;
+use crate::{
+    connection::{Exit, SpawnError, SpawnRequest, WorkerCommand, WorkerEvent, WorkerLink},
+    net::{LinkLost, Patience},
+    queue::{self, TrySendError},
+    wire::{Body, Frame, Kind, SpawnSpec, Spawned},
+};
+
+const SIGKILL: i32 = 9;
+
+/// The least memory that the payload of a received frame keeps alive: the socket's read buffer.
+const READ_BUFFER: usize = 128 * 1024;
+
+/// How many refusals may wait for a controller that does not read.
+const PENDING_REFUSALS: usize = 64;
+
+/// What a worker's forwarding task is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    Runs,
+    /// It is given up for this reason.
+    GivenUp(String),
+}
+
+struct Worker {
+    commands: queue::Sender<WorkerCommand>,
+    fate: watch::Sender<Fate>,
+}
+
+/// The workers of one session by the handles that its controller chose.
+pub(super) struct Workers {
+    shared: Arc<Shared>,
+    outbound: queue::Sender<Frame>,
+    gone: mpsc::UnboundedSender<u32>,
+    table: HashMap<u32, Worker>,
+    refusals: Arc<Semaphore>,
+    patience: Patience,
+}
+
+impl Workers {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        outbound: queue::Sender<Frame>,
+        gone: mpsc::UnboundedSender<u32>,
+    ) -> Self {
+        let patience = Patience::new(shared.options.timing.stall);
+        let refusals = Arc::new(Semaphore::new(PENDING_REFUSALS));
+        Self { shared, outbound, gone, table: HashMap::new(), refusals, patience }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Forgets a worker that is gone.
+    pub(super) fn remove(&mut self, handle: u32) {
+        self.table.remove(&handle);
+    }
+
+    /// Takes a frame about a worker. Frames about a worker that is gone are late, not wrong.
+    pub(super) async fn receive(&mut self, frame: Frame) -> Result<(), LinkLost> {
+        let handle = frame.worker;
+        let kind = frame.kind();
+        match frame.body {
+            Body::Spawn(spec) => self.spawn(handle, spec),
+            Body::Channel(bytes) => self.command(handle, WorkerCommand::Message(own(bytes))).await,
+            Body::Signal(signal) => self.command(handle, WorkerCommand::Signal(signal)).await,
+            Body::CloseInput => self.command(handle, WorkerCommand::CloseInput).await,
+            _ => Err(unexpected(kind)),
+        }
+    }
+
+    fn spawn(&mut self, handle: u32, spec: SpawnSpec) -> Result<(), LinkLost> {
+        if self.table.contains_key(&handle) {
+            return Err(LinkLost::Protocol(format!(
+                "a SPAWN with handle {handle}, which is in use"
+            )));
+        }
+        match self.start(&SpawnRequest::from(spec)) {
+            Ok(link) => {
+                let WorkerLink { pid, commands, events, .. } = link;
+                let fate = watch::Sender::new(Fate::Runs);
+                let forward = Forward {
+                    handle,
+                    events,
+                    outbound: self.outbound.clone(),
+                    fate: fate.subscribe(),
+                    gone: self.gone.clone(),
+                };
+                tokio::spawn(forward.run(pid));
+                self.table.insert(handle, Worker { commands, fate });
+                Ok(())
+            }
+            Err(error) => self.refuse(handle, error),
+        }
+    }
+
+    fn start(&self, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {
+        let Shared { source, worker_slots, stopping, options, .. } = self.shared.as_ref();
+        if *stopping.borrow() {
+            return Err(SpawnError::Unreachable("it is about to end".to_owned()));
+        }
+        let offers = source.offers();
+        let same_version: Vec<_> =
+            offers.iter().filter(|offer| offer.version == request.version).collect();
+        if same_version.is_empty() {
+            let offers: Vec<_> = offers.iter().map(|offer| offer.version.as_str()).collect();
+            return Err(SpawnError::Incompatible(format!(
+                "it has mediasoup-worker {}, this app needs {}",
+                offers.join(", "),
+                request.version
+            )));
+        }
+        if !same_version.iter().any(|offer| offer.schema == request.fingerprint) {
+            return Err(SpawnError::Incompatible(format!(
+                "the channel schema of its mediasoup-worker {} is {}, this app's is {}",
+                request.version, same_version[0].schema, request.fingerprint
+            )));
+        }
+        let Ok(slot) = Arc::clone(worker_slots).try_acquire_owned() else {
+            let max = options.max_workers;
+            return Err(SpawnError::Full(format!("it runs {max} of {max} workers")));
+        };
+        // The slot is the guard: it is free again when the process is gone, not before.
+        source.start(request, self.shared.addresses_of_host().clone(), Box::new(slot))
+    }
+
+    fn refuse(&self, handle: u32, error: SpawnError) -> Result<(), LinkLost> {
+        tracing::info!(handle, %error, "no worker");
+        let frame = Frame::about(handle, Body::Failed(error.into()));
+        if self.outbound.try_send(frame.clone()) == Err(TrySendError::Full) {
+            let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
+                let problem = "many SPAWN frames whose answers are not read".to_owned();
+                return Err(LinkLost::Protocol(problem));
+            };
+            let outbound = self.outbound.clone();
+            tokio::spawn(async move {
+                let _ = outbound.send(frame).await;
+                drop(permit);
+            });
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, handle: u32, command: WorkerCommand) -> Result<(), LinkLost> {
+        let Some(worker) = self.table.get(&handle) else {
+            return Ok(());
+        };
+        let left = self.patience.left();
+        let outcome = timeout(left, worker.commands.send(command)).await;
+        self.patience.spend();
+        if outcome.is_err() {
+            let reason = "the worker did not read what was sent to it".to_owned();
+            tracing::warn!(handle, reason, "worker given up");
+            worker.fate.send_replace(Fate::GivenUp(reason));
+            self.table.remove(&handle);
+        }
+        Ok(())
+    }
+
+    /// Asks every worker to end.
+    pub(super) fn close_inputs(&self) {
+        for worker in self.table.values() {
+            let _ = worker.commands.try_send(WorkerCommand::CloseInput);
+        }
+    }
+
+    /// Kills every worker and goes on telling what becomes of them.
+    pub(super) fn signal_all(&self) {
+        for worker in self.table.values() {
+            let _ = worker.commands.try_send(WorkerCommand::Signal(SIGKILL));
+        }
+    }
+
+    /// Kills every worker and lets go of them.
+    pub(super) fn kill_all(&mut self) {
+        self.signal_all();
+        self.table.clear();
+    }
+}
+
+fn unexpected(kind: Kind) -> LinkLost {
+    LinkLost::Protocol(format!("a controller sent {kind:?}, which only agents send"))
+}
+
+/// A small payload in memory of its own: waiting for its worker it must not keep a large read
+/// buffer alive that nobody counts.
+fn own(bytes: Bytes) -> Bytes {
+    if bytes.len() < READ_BUFFER { Bytes::copy_from_slice(&bytes) } else { bytes }
+}
+
+/// Carries one worker's output to the link.
+struct Forward {
+    handle: u32,
+    events: queue::Receiver<WorkerEvent>,
+    outbound: queue::Sender<Frame>,
+    fate: watch::Receiver<Fate>,
+    gone: mpsc::UnboundedSender<u32>,
+}
+
+impl Forward {
+    async fn run(mut self, pid: u32) {
+        let handle = self.handle;
+        self.send(Body::Spawned(Spawned { pid })).await;
+        let exit = loop {
+            tokio::select! {
+                biased;
+                // Cancel-safe: the watch keeps its value.
+                given_up = given_up(&mut self.fate) => match given_up {
+                    Some(reason) => break Exit::Lost(reason),
+                    // The session is over. Dropping the worker's events frees it.
+                    None => return,
+                },
+                // Cancel-safe: the queue keeps what was not received.
+                event = self.events.recv() => match event {
+                    Some(WorkerEvent::Message(bytes)) => self.send(Body::Channel(bytes.freeze())).await,
+                    Some(WorkerEvent::Stdout(bytes)) => self.send(Body::Stdout(bytes)).await,
+                    Some(WorkerEvent::Stderr(bytes)) => self.send(Body::Stderr(bytes)).await,
+                    Some(WorkerEvent::Exited(exit)) => break exit,
+                    None => break Exit::Lost("the agent lost the worker".to_owned()),
+                },
+            }
+        };
+        tracing::debug!(handle, ?exit, "worker gone");
+        self.send(Body::Exited(exit.into())).await;
+        let _ = self.gone.send(handle);
+    }
+
+    /// Fails only when the link is lost: then the session ends and this task with it.
+    async fn send(&self, body: Body) {
+        let _ = self.outbound.send(Frame::about(self.handle, body)).await;
+    }
+}
+
+/// Resolves with the reason when the worker is given up, with `None` when the session is over.
+async fn given_up(fate: &mut watch::Receiver<Fate>) -> Option<String> {
+    match fate.wait_for(|fate| *fate != Fate::Runs).await.as_deref() {
+        Ok(Fate::GivenUp(reason)) => Some(reason.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,186 @@
+//! A connection to an agent on some host.
+//!
+//! One task owns the link: it dials, shakes hands, moves frames and dials again when the link is
+//! lost. Everyone else sends it commands. A lost link ends its workers, here and on the agent.
+
+mod dialing;
+mod manager;
+mod options;
+mod session;
+mod workers;
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+
+pub use options::{AppIdentity, InvalidOptions, RemoteOptions};
+
+use super::{BoxFuture, Connection, Load, SpawnError, SpawnRequest, WorkerLink};
+use crate::{
+    addresses::HostAddresses,
+    net::{Dial, DialError, NetworkDialer},
+    wire::{LoadReport, Welcome},
+};
+use manager::Manager;
+
+/// How many spawns may wait for the connection's task.
+const COMMANDS: usize = 256;
+
+/// Where a connection stands.
+#[derive(Debug, Clone)]
+pub enum Status {
+    /// Dialing, or waiting to dial again. The reason is the last failure's, if there was one.
+    Connecting(Option<DialError>),
+    /// The agent let us in.
+    Connected(Arc<Welcome>),
+    /// The agent will not let us in; only a spawn makes another attempt.
+    Refused(DialError),
+    /// `close()` was called.
+    Closed,
+}
+
+/// What the connection's task is asked.
+struct Spawn {
+    request: SpawnRequest,
+    reply: oneshot::Sender<Result<WorkerLink, SpawnError>>,
+}
+
+/// What the handle and the task share.
+struct Shared {
+    options: RemoteOptions,
+    status: watch::Sender<Status>,
+    load: watch::Sender<Option<LoadReport>>,
+    /// Workers of this connection, as far as this side knows.
+    workers: watch::Sender<usize>,
+    closed: watch::Sender<bool>,
+}
+
+/// A connection to an agent. Dropping it closes it.
+pub struct RemoteConnection {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Spawn>,
+    unstarted: parking_lot::Mutex<Option<Manager>>,
+}
+
+impl RemoteConnection {
+    /// Checks the options and reads the CA file. `start` begins to dial.
+    pub fn new(options: RemoteOptions) -> Result<Self, InvalidOptions> {
+        let dialer = NetworkDialer::new(options.url.clone(), options.ca_file.as_ref())?;
+        if options.token.is_some() && !options.url.is_tls() && !options.url.is_loopback() {
+            tracing::warn!(url = %options.url, "the token crosses the network in clear text; use wss://");
+        }
+        Ok(Self::with_dialer(options, Arc::new(dialer)))
+    }
+
+    /// A connection over transports of the caller's own.
+    pub fn with_dialer(options: RemoteOptions, dialer: Arc<dyn Dial>) -> Self {
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let shared = Arc::new(Shared {
+            options,
+            status: watch::Sender::new(Status::Connecting(None)),
+            load: watch::Sender::new(None),
+            workers: watch::Sender::new(0),
+            closed: watch::Sender::new(false),
+        });
+        let manager = Manager::new(Arc::clone(&shared), dialer, received);
+        Self { shared, commands, unstarted: parking_lot::Mutex::new(Some(manager)) }
+    }
+
+    /// Begins to dial. Must be called within a runtime, whose thread then runs the connection's
+    /// tasks. A second call does nothing.
+    pub fn start(&self) {
+        if let Some(manager) = self.unstarted.lock().take() {
+            tokio::spawn(manager.run());
+        }
+    }
+
+    /// Where the connection stands, now and whenever that changes.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.shared.status.subscribe()
+    }
+
+    fn last_problem(&self) -> Option<DialError> {
+        match &*self.shared.status.borrow() {
+            Status::Connecting(problem) => problem.clone(),
+            Status::Refused(problem) => Some(problem.clone()),
+            Status::Connected(_) | Status::Closed => None,
+        }
+    }
+
+    async fn spawn_within_deadline(&self, request: SpawnRequest) -> Result<WorkerLink, SpawnError> {
+        let url = &self.shared.options.url;
+        if *self.shared.closed.borrow() {
+            return Err(closed(&self.shared));
+        }
+        if let Some(path) = &request.worker_bin {
+            return Err(SpawnError::NoBinary(format!(
+                "workerBin {} can only run on this host; agent {url} runs its own worker binaries",
+                path.display()
+            )));
+        }
+        self.start();
+        let (reply, answer) = oneshot::channel();
+        let limit = self.shared.options.connect_timeout;
+        let wait = async {
+            self.commands.send(Spawn { request, reply }).await.map_err(|_| closed(&self.shared))?;
+            answer.await.unwrap_or_else(|_| Err(closed(&self.shared)))
+        };
+        match timeout(limit, wait).await {
+            Ok(result) => result,
+            Err(_) => Err(self.last_problem().map_or_else(
+                || match &*self.shared.status.borrow() {
+                    Status::Connected(_) => SpawnError::Unreachable(format!(
+                        "agent {url} did not start a worker within {limit:?}"
+                    )),
+                    _ => SpawnError::Unreachable(format!("{url}: no connection within {limit:?}")),
+                },
+                SpawnError::from,
+            )),
+        }
+    }
+}
+
+fn closed(shared: &Shared) -> SpawnError {
+    SpawnError::Unreachable(format!("the connection to agent {} is closed", shared.options.url))
+}
+
+impl Connection for RemoteConnection {
+    fn name(&self) -> String {
+        self.shared.options.url.to_string()
+    }
+
+    fn addresses(&self) -> Option<HostAddresses> {
+        match &*self.shared.status.borrow() {
+            Status::Connected(welcome) => Some(welcome.addresses.clone()),
+            _ => None,
+        }
+    }
+
+    fn load(&self) -> Option<Load> {
+        let report = (*self.shared.load.borrow())?;
+        // What this side has started counts at once, not with the agent's next report.
+        let own = *self.shared.workers.borrow();
+        Some(Load { workers: report.workers.max(own), max_workers: report.max_workers })
+    }
+
+    fn spawn(&self, request: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>> {
+        Box::pin(self.spawn_within_deadline(request))
+    }
+
+    fn close(&self) {
+        self.shared.closed.send_replace(true);
+        // A task that never ran cannot say it.
+        if self.unstarted.lock().take().is_some() {
+            self.shared.status.send_replace(Status::Closed);
+        }
+    }
+}
+
+impl Drop for RemoteConnection {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

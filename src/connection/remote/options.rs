@@ -1,0 +1,71 @@
+//! What a connection to an agent needs to know.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
+    net::{AgentUrl, Backoff, HostIdentity, InvalidUrl, Timing, TlsError, Token},
+};
+
+/// Options of a `RemoteConnection`.
+#[derive(Debug, Clone)]
+pub struct RemoteOptions {
+    pub url: AgentUrl,
+    pub token: Option<Token>,
+    /// PEM certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long one attempt, and one spawn, may take.
+    pub connect_timeout: Duration,
+    pub timing: Timing,
+    pub backoff: Backoff,
+    /// The mediasoup version of the app's library.
+    pub version: String,
+    /// The fingerprint of that library's channel schema.
+    pub fingerprint: String,
+    pub app: AppIdentity,
+}
+
+impl RemoteOptions {
+    /// The defaults for an agent at this URL.
+    pub fn new(url: &str) -> Result<Self, InvalidUrl> {
+        Ok(Self {
+            url: AgentUrl::parse(url)?,
+            token: None,
+            ca_file: None,
+            connect_timeout: Duration::from_secs(10),
+            timing: Timing::default(),
+            backoff: Backoff::default(),
+            version: MEDIASOUP_VERSION.to_owned(),
+            fingerprint: SCHEMA_FINGERPRINT.to_owned(),
+            app: AppIdentity::of_this_process(),
+        })
+    }
+}
+
+/// Who the app is, as agents see it.
+#[derive(Debug, Clone)]
+pub struct AppIdentity {
+    /// For the agents' logs.
+    pub controller: String,
+    pub host: HostIdentity,
+}
+
+impl AppIdentity {
+    pub fn of_this_process() -> Self {
+        let host = nix::unistd::gethostname()
+            .map_or_else(|_| "unknown host".to_owned(), |name| name.to_string_lossy().into_owned());
+        Self {
+            controller: format!("{host} pid {}", std::process::id()),
+            host: HostIdentity::of_this_process(),
+        }
+    }
+}
+
+/// Why a connection cannot be made of these options.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidOptions {
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}

@@ -1,0 +1,289 @@
+//! The workers of one open link, as the controller knows them.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    sync::{oneshot, watch},
+    time::{sleep, timeout},
+};
+
+use super::{Shared, Spawn};
+use crate::{
+    connection::{Exit, LINK_LIMIT, SpawnError, WorkerCommand, WorkerEvent, WorkerLink},
+    net::{LinkLost, Patience},
+    queue::{self, TrySendError},
+    wire::{Body, Frame, SpawnSpec, Spawned, Welcome},
+};
+
+/// How long a worker that nobody wants any more may take to end by itself.
+const GRACE: Duration = Duration::from_secs(5);
+
+const SIGKILL: i32 = 9;
+
+type Reply = oneshot::Sender<Result<WorkerLink, SpawnError>>;
+
+/// What a worker's forwarding task is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Runs,
+    /// Its reader is too slow: kill it.
+    Kill,
+    Gone,
+}
+
+enum Worker {
+    Starting(Reply),
+    Running {
+        /// `None` once its reader was told the end.
+        events: Option<queue::Sender<WorkerEvent>>,
+        fate: watch::Sender<Fate>,
+    },
+}
+
+/// The workers of one link.
+pub(super) struct Workers {
+    shared: Arc<Shared>,
+    welcome: Arc<Welcome>,
+    outbound: queue::Sender<Frame>,
+    table: HashMap<u32, Worker>,
+    next_handle: u32,
+    patience: Patience,
+}
+
+impl Workers {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        welcome: Arc<Welcome>,
+        outbound: queue::Sender<Frame>,
+        stall: Duration,
+    ) -> Self {
+        let patience = Patience::new(stall);
+        Self { shared, welcome, outbound, table: HashMap::new(), next_handle: 1, patience }
+    }
+
+    pub(super) fn spawn(&mut self, spawn: Spawn) {
+        let Spawn { request, reply } = spawn;
+        if reply.is_closed() {
+            return;
+        }
+        let handle = self.next_handle;
+        self.next_handle = handle.wrapping_add(1).max(1);
+        self.table.insert(handle, Worker::Starting(reply));
+        self.count();
+        self.send(Frame::about(handle, Body::Spawn(SpawnSpec::from(request))));
+    }
+
+    /// Sends without waiting: the task that reads the link must never wait for its writer.
+    fn send(&self, frame: Frame) {
+        match self.outbound.try_send(frame.clone()) {
+            Ok(()) | Err(TrySendError::Closed) => {}
+            Err(TrySendError::Full) => {
+                let outbound = self.outbound.clone();
+                tokio::spawn(async move {
+                    let _ = outbound.send(frame).await;
+                });
+            }
+        }
+    }
+
+    /// Takes a frame about a worker. Waits for a slow reader, but not for ever.
+    pub(super) async fn receive(&mut self, frame: Frame) -> Result<(), LinkLost> {
+        let handle = frame.worker;
+        match frame.body {
+            Body::Spawned(spawned) => self.started(handle, spawned),
+            Body::Failed(failure) => {
+                match self.table.remove(&handle) {
+                    Some(Worker::Starting(reply)) => {
+                        let _ = reply.send(Err(self.told_by_agent(failure.into())));
+                    }
+                    _ => return Err(unexpected("FAILED", handle)),
+                }
+                self.count();
+                Ok(())
+            }
+            Body::Channel(bytes) => {
+                self.deliver(handle, WorkerEvent::Message(BytesMut::from(bytes))).await
+            }
+            Body::Stdout(bytes) => self.deliver(handle, WorkerEvent::Stdout(bytes)).await,
+            Body::Stderr(bytes) => self.deliver(handle, WorkerEvent::Stderr(bytes)).await,
+            Body::Exited(report) => {
+                match self.table.remove(&handle) {
+                    Some(Worker::Running { events, fate }) => {
+                        fate.send_replace(Fate::Gone);
+                        if let Some(events) = events {
+                            tell_end(&events, Exit::from(report));
+                        }
+                    }
+                    Some(Worker::Starting(_)) | None => return Err(unexpected("EXITED", handle)),
+                }
+                self.count();
+                Ok(())
+            }
+            _ => Err(LinkLost::Protocol("an agent sent what only controllers send".to_owned())),
+        }
+    }
+
+    fn told_by_agent(&self, error: SpawnError) -> SpawnError {
+        let url = &self.shared.options.url;
+        let tell = |message: String| format!("agent {url}: {}", message.escape_debug());
+        match error {
+            SpawnError::NoBinary(message) => SpawnError::NoBinary(tell(message)),
+            SpawnError::Incompatible(message) => SpawnError::Incompatible(tell(message)),
+            SpawnError::Full(message) => SpawnError::Full(tell(message)),
+            SpawnError::Unauthorized(message) => SpawnError::Unauthorized(tell(message)),
+            SpawnError::Unreachable(message) => SpawnError::Unreachable(tell(message)),
+            // The library expects mediasoup's own words for these two.
+            SpawnError::Spawn { .. } | SpawnError::WrongSettings(_) => error,
+        }
+    }
+
+    fn started(&mut self, handle: u32, spawned: Spawned) -> Result<(), LinkLost> {
+        let Some(Worker::Starting(reply)) = self.table.remove(&handle) else {
+            return Err(unexpected("SPAWNED", handle));
+        };
+        let (commands, received) = queue::bounded(LINK_LIMIT);
+        let (events, receiver) = queue::bounded(LINK_LIMIT);
+        let fate = watch::Sender::new(Fate::Runs);
+        let forward = Forward {
+            handle,
+            commands: received,
+            outbound: self.outbound.clone(),
+            events: events.clone(),
+            fate: fate.subscribe(),
+        };
+        tokio::spawn(forward.run());
+        self.table.insert(handle, Worker::Running { events: Some(events), fate });
+        // A caller that gave up drops the link here, which frees the worker.
+        let _ = reply.send(Ok(WorkerLink {
+            pid: spawned.pid,
+            addresses: self.welcome.addresses.clone(),
+            commands,
+            events: receiver,
+        }));
+        Ok(())
+    }
+
+    async fn deliver(&mut self, handle: u32, event: WorkerEvent) -> Result<(), LinkLost> {
+        let Some(Worker::Running { events, fate }) = self.table.get_mut(&handle) else {
+            return Err(unexpected("output", handle));
+        };
+        let Some(sender) = events else {
+            return Ok(());
+        };
+        let left = self.patience.left();
+        let outcome = timeout(left, sender.send(event)).await;
+        self.patience.spend();
+        if outcome.is_err() {
+            let reason = format!(
+                "the app did not read what its worker on agent {} sent ({} MiB wait)",
+                self.shared.options.url,
+                LINK_LIMIT / 1024 / 1024
+            );
+            tracing::warn!(handle, reason, "worker ended");
+            tell_end(sender, Exit::Lost(reason));
+            *events = None;
+            fate.send_replace(Fate::Kill);
+        }
+        Ok(())
+    }
+
+    /// The link is gone: every worker and every pending spawn ends.
+    pub(super) fn end(&mut self, exit: &Exit, error: &SpawnError) {
+        for (_, worker) in self.table.drain() {
+            match worker {
+                Worker::Starting(reply) => {
+                    let _ = reply.send(Err(error.clone()));
+                }
+                Worker::Running { events, fate } => {
+                    fate.send_replace(Fate::Gone);
+                    if let Some(events) = events {
+                        tell_end(&events, exit.clone());
+                    }
+                }
+            }
+        }
+        self.count();
+    }
+
+    fn count(&self) {
+        self.shared.workers.send_replace(self.table.len());
+    }
+}
+
+fn unexpected(what: &str, handle: u32) -> LinkLost {
+    LinkLost::Protocol(format!("{what} for worker {handle}, which is not in that state"))
+}
+
+/// The last event. Where it does not fit it waits for the reader, or for the reader's end.
+fn tell_end(events: &queue::Sender<WorkerEvent>, exit: Exit) {
+    if events.try_send(WorkerEvent::Exited(exit.clone())) == Err(TrySendError::Full) {
+        let events = events.clone();
+        tokio::spawn(async move {
+            let _ = events.send(WorkerEvent::Exited(exit)).await;
+        });
+    }
+}
+
+/// Resolves once the worker is no longer to run.
+async fn decided(fate: &mut watch::Receiver<Fate>) -> Fate {
+    // An error means that the link is gone, and the worker with it.
+    fate.wait_for(|fate| *fate != Fate::Runs).await.map_or(Fate::Gone, |fate| *fate)
+}
+
+/// Carries one worker's commands to the link, and frees the worker when nobody wants it any more.
+struct Forward {
+    handle: u32,
+    commands: queue::Receiver<WorkerCommand>,
+    outbound: queue::Sender<Frame>,
+    events: queue::Sender<WorkerEvent>,
+    fate: watch::Receiver<Fate>,
+}
+
+impl Forward {
+    async fn run(mut self) {
+        let body = |command| match command {
+            WorkerCommand::Message(bytes) => Body::Channel(bytes),
+            WorkerCommand::Signal(signal) => Body::Signal(signal),
+            WorkerCommand::CloseInput => Body::CloseInput,
+        };
+        loop {
+            tokio::select! {
+                biased;
+                // Cancel-safe: the watch keeps its value.
+                fate = decided(&mut self.fate) => {
+                    if fate == Fate::Kill {
+                        self.send(Body::Signal(SIGKILL)).await;
+                    }
+                    return;
+                }
+                // Cancel-safe: the queue keeps what was not received.
+                command = self.commands.recv() => match command {
+                    Some(command) => self.send(body(command)).await,
+                    None => break,
+                },
+            }
+        }
+        self.send(Body::CloseInput).await;
+        let abandoned = async {
+            self.events.closed().await;
+            sleep(GRACE).await;
+        };
+        tokio::select! {
+            // Cancel-safe: nothing follows that the wait would have to remember.
+            () = abandoned => {}
+            // Cancel-safe: the watch keeps its value.
+            fate = decided(&mut self.fate) => {
+                if fate != Fate::Kill {
+                    return;
+                }
+            }
+        }
+        self.send(Body::Signal(SIGKILL)).await;
+    }
+
+    /// A closed queue means that the link is lost: the worker ends without us.
+    async fn send(&self, body: Body) {
+        let _ = self.outbound.send(Frame::about(self.handle, body)).await;
+    }
+}

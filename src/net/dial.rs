@@ -1,0 +1,213 @@
+//! Opening a link to an agent.
+
+use std::{path::PathBuf, sync::Arc};
+
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::{
+    client_async_with_config,
+    tungstenite::{
+        self,
+        client::IntoClientRequest,
+        error::ProtocolError,
+        handshake::client::Response,
+        http::{HeaderValue, Request, StatusCode, header},
+    },
+};
+
+use super::{
+    AgentUrl, BoxedTransport, Link, LinkLost, TlsError, Token, activity::Watched,
+    link::websocket_config, tls,
+};
+use crate::{
+    connection::{BoxFuture, SpawnError},
+    wire::{AgentReply, Hello, RefusalCode, SUBPROTOCOL, Welcome},
+};
+
+/// Why an agent could not be reached or did not let us in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("{0}")]
+    Unauthorized(String),
+    #[error("{0}")]
+    Incompatible(String),
+    #[error("{0}")]
+    Busy(String),
+}
+
+impl DialError {
+    /// Trying again without a change somewhere gives the same.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Unauthorized(_) | Self::Incompatible(_))
+    }
+}
+
+impl From<DialError> for SpawnError {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Unreachable(message) => Self::Unreachable(message),
+            DialError::Unauthorized(message) => Self::Unauthorized(message),
+            DialError::Incompatible(message) => Self::Incompatible(message),
+            DialError::Busy(message) => Self::Full(message),
+        }
+    }
+}
+
+/// Opens transports to an agent. Tests dial memory instead of the network.
+pub trait Dial: Send + Sync {
+    fn dial(&self) -> BoxFuture<'_, Result<BoxedTransport, DialError>>;
+}
+
+/// Dials TCP, and TLS for `wss://`.
+pub struct NetworkDialer {
+    url: AgentUrl,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl NetworkDialer {
+    /// Reads the CA file at once, so that a wrong path is told early.
+    pub fn new(url: AgentUrl, ca_file: Option<&PathBuf>) -> Result<Self, TlsError> {
+        let tls = if url.is_tls() {
+            Some(tls::client_config(ca_file.map(PathBuf::as_path))?)
+        } else {
+            None
+        };
+        Ok(Self { url, tls })
+    }
+
+    async fn connect(&self) -> Result<BoxedTransport, DialError> {
+        let unreachable =
+            |problem: String| DialError::Unreachable(format!("{}: {problem}", self.url));
+        let host = self.url.host();
+        let stream = TcpStream::connect((host.as_str(), self.url.port()))
+            .await
+            .map_err(|error| unreachable(plainly(&error)))?;
+        stream.set_nodelay(true).map_err(|error| unreachable(plainly(&error)))?;
+        let Some(config) = &self.tls else {
+            return Ok(Box::new(stream));
+        };
+        let name = ServerName::try_from(host.clone())
+            .map_err(|_| unreachable(format!("{host} cannot be the name in a certificate")))?;
+        let stream = TlsConnector::from(Arc::clone(config))
+            .connect(name, stream)
+            .await
+            .map_err(|error| unreachable(format!("TLS: {error}")))?;
+        Ok(Box::new(stream))
+    }
+}
+
+impl Dial for NetworkDialer {
+    fn dial(&self) -> BoxFuture<'_, Result<BoxedTransport, DialError>> {
+        Box::pin(self.connect())
+    }
+}
+
+/// System errors in few words, without the number that nobody reads.
+fn plainly(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => error.kind().to_string(),
+    }
+}
+
+/// Shakes hands with the agent at the other end. The caller sets the deadline.
+pub async fn open(
+    transport: BoxedTransport,
+    url: &AgentUrl,
+    token: Option<&Token>,
+    hello: &Hello,
+) -> Result<(Link, Welcome), DialError> {
+    let request = request(url, token)?;
+    let watched = Watched::new(transport);
+    let (socket, _) = client_async_with_config(request, watched, Some(websocket_config()))
+        .await
+        .map_err(|error| http_problem(url, token.is_some(), error))?;
+    let mut link = Link::new(socket);
+    let text = serde_json::to_string(hello).expect("a hello is strings and numbers");
+    let failed = |error: LinkLost| match error {
+        LinkLost::Protocol(problem) => {
+            DialError::Incompatible(format!("agent {url} broke the protocol: {problem}"))
+        }
+        other => DialError::Unreachable(format!("{url}: {other} during the handshake")),
+    };
+    link.send_text(text).await.map_err(failed)?;
+    let text = link.receive_text().await.map_err(failed)?;
+    let refusal = match serde_json::from_str::<AgentReply>(&text) {
+        Ok(AgentReply::Welcome(welcome)) => return Ok((link, *welcome)),
+        Ok(AgentReply::Refused(refusal)) => refusal,
+        Err(error) => {
+            let problem = format!("agent {url} answers neither welcome nor refused: {error}");
+            return Err(DialError::Incompatible(problem));
+        }
+    };
+    let message = format!("agent {url} refused: {}", refusal.message.escape_debug());
+    Err(match refusal.code {
+        RefusalCode::Protocol | RefusalCode::Hello => DialError::Incompatible(message),
+        RefusalCode::Busy => DialError::Busy(message),
+        RefusalCode::Closing | RefusalCode::Other => DialError::Unreachable(message),
+    })
+}
+
+fn request(url: &AgentUrl, token: Option<&Token>) -> Result<Request<()>, DialError> {
+    let unusable = || DialError::Unreachable(format!("{url} is not usable as a WebSocket address"));
+    let mut request = url.as_str().into_client_request().map_err(|_| unusable())?;
+    let headers = request.headers_mut();
+    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    if let Some(token) = token {
+        let value = format!("Bearer {}", token.reveal());
+        let mut value = HeaderValue::from_str(&value).map_err(|_| unusable())?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    Ok(request)
+}
+
+fn http_problem(url: &AgentUrl, with_token: bool, error: tungstenite::Error) -> DialError {
+    use tungstenite::Error;
+    match error {
+        Error::Http(response) => refused(url, with_token, &response),
+        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => DialError::Incompatible(
+            format!("{url} is a WebSocket server, but does not speak {SUBPROTOCOL}"),
+        ),
+        Error::Protocol(
+            ProtocolError::HandshakeIncomplete | ProtocolError::ResetWithoutClosingHandshake,
+        ) => DialError::Unreachable(format!("{url}: the peer ended the connection at once")),
+        Error::Protocol(problem) => {
+            DialError::Unreachable(format!("{url} is not an agent: {problem}"))
+        }
+        Error::Io(error) => DialError::Unreachable(format!("{url}: {}", plainly(&error))),
+        other => DialError::Unreachable(format!("{url}: {other}")),
+    }
+}
+
+fn refused(url: &AgentUrl, with_token: bool, response: &Response) -> DialError {
+    let status = response.status();
+    let said = response
+        .body()
+        .as_deref()
+        .map(|body| String::from_utf8_lossy(&body[..body.len().min(500)]).trim().to_owned())
+        .filter(|body| !body.is_empty())
+        .map(|body| format!(": {}", body.escape_debug()))
+        .unwrap_or_default();
+    match status {
+        StatusCode::UNAUTHORIZED if with_token => {
+            DialError::Unauthorized(format!("agent {url} does not take our token ({status}){said}"))
+        }
+        StatusCode::UNAUTHORIZED => DialError::Unauthorized(format!(
+            "agent {url} asks for a token and none is set ({status}){said}"
+        )),
+        StatusCode::FORBIDDEN => {
+            DialError::Unauthorized(format!("agent {url} does not let us in ({status}){said}"))
+        }
+        StatusCode::BAD_REQUEST | StatusCode::UPGRADE_REQUIRED => {
+            DialError::Incompatible(format!("agent {url} refused the handshake ({status}){said}"))
+        }
+        _ => DialError::Unreachable(format!("{url} answers {status} instead of an agent{said}")),
+    }
+}
