@@ -44,8 +44,8 @@ impl AddressOptions {
             Some(address) if address.is_unspecified() => {
                 return Err(AddressProblem::PipeWildcard(address));
             }
-            Some(address) => Some(address),
-            None => bind.iter().find(|address| !address.is_loopback()).or(bind.first()).copied(),
+            // Unsaid, it stays unsaid: one that is said means a network that all hosts share.
+            said => said,
         };
         if let Some((min, max)) = self.port_range
             && (min > max || min == 0)

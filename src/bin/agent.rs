@@ -1,19 +1,28 @@
 //! `mediasoup-horizontal-agent`: gives this host's mediasoup-workers to controllers.
 
 use std::{
+    ffi::OsString,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
+    os::unix::process::CommandExt,
     process::ExitCode,
     sync::Arc,
 };
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use mediasoup_horizontal::{
     SCHEMA_FINGERPRINT,
     agent::{Agent, AgentError, LocalWorkers, WorkerSource, cli::AgentArgs},
+    connection::Exit,
+    core::single::{self, Ending},
+    stub::protocol,
 };
+use nix::sys::signal::{SigHandler, Signal};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    io::AsyncReadExt,
+    signal::unix::{SignalKind, signal},
+};
 use tracing_subscriber::EnvFilter;
 
 const LOG_VARIABLE: &str = "MEDIASOUP_HORIZONTAL_LOG";
@@ -24,28 +33,58 @@ const LOG_VARIABLE: &str = "MEDIASOUP_HORIZONTAL_LOG";
 struct Cli {
     #[command(flatten)]
     agent: AgentArgs,
+    /// End when stdin does: whoever started this agent is gone.
+    #[arg(long, hide = true)]
+    exit_with_stdin: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves one Worker of an unmodified mediasoup, on fds 3 and 4. The stub starts it.
+    #[command(hide = true)]
+    VirtualWorker {
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
     // Bad usage ends here, with code 2.
     let cli = Cli::parse();
-    log_to_stderr();
+    if let Some(Command::VirtualWorker { args }) = cli.command {
+        // Its stderr is the app's log: warnings only, unless somebody asks.
+        log_to_stderr("warn");
+        return become_ending(single::run(args));
+    }
+    log_to_stderr("info");
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.to_string()),
     };
-    match runtime.block_on(run(cli.agent)) {
+    let ended = runtime.block_on(run(cli.agent, cli.exit_with_stdin));
+    // A thread may still wait for stdin, which nothing interrupts.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => fail(&message),
     }
 }
 
-async fn run(args: AgentArgs) -> Result<(), String> {
+async fn run(args: AgentArgs, exit_with_stdin: bool) -> Result<(), String> {
     let named = args.worker_bin.clone();
     let options = args.into_options().map_err(|problem| problem.to_string())?;
     let workers = Arc::new(LocalWorkers::new(named)?);
     // Before the ready line: whoever reads it may send a signal at once.
-    let stop = stop_signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let signals = stop_signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let stop = async move {
+        tokio::select! {
+            // Cancel-safe, both: either means the end.
+            () = signals => {}
+            () = stdin_ends(), if exit_with_stdin => {}
+        }
+    };
     let source: Arc<dyn WorkerSource> = workers.clone();
     let agent = Agent::bind(options, source).await.map_err(|error| match error {
         AgentError::NoWorkers(_) => {
@@ -81,7 +120,7 @@ fn announce(agent: &Agent) {
 /// A wildcard is no address to connect to.
 fn reachable(agent: &Agent, address: SocketAddr) -> SocketAddr {
     let own = agent.server().addresses();
-    match own.pipe.filter(|_| address.ip().is_unspecified()) {
+    match own.bind.first().copied().filter(|_| address.ip().is_unspecified()) {
         Some(ip) => SocketAddr::new(ip, address.port()),
         None => address,
     }
@@ -99,8 +138,41 @@ fn stop_signals() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+async fn stdin_ends() {
+    let mut stdin = tokio::io::stdin();
+    let mut ignored = [0; 256];
+    while let Ok(1..) = stdin.read(&mut ignored).await {}
+}
+
+/// Ends this process as its Worker ended, or turns it into the worker.
+fn become_ending(ending: Ending) -> ExitCode {
+    match ending {
+        Ending::Exit(Exit::Code(code)) => std::process::exit(code),
+        Ending::Exit(Exit::Lost(_)) => ExitCode::FAILURE,
+        Ending::Exit(Exit::Signal(number)) => {
+            if let Ok(signal) = Signal::try_from(number) {
+                // SAFETY: the default action is restored so that this process ends as asked.
+                let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+                let _ = nix::sys::signal::raise(signal);
+            }
+            std::process::exit(128 + number)
+        }
+        Ending::Become { binary, args } => {
+            let mut command = std::process::Command::new(&binary);
+            command.args(args);
+            for (name, _) in std::env::vars_os() {
+                if name.as_encoded_bytes().starts_with(protocol::ENV_PREFIX.as_bytes()) {
+                    command.env_remove(name);
+                }
+            }
+            let error = command.env(protocol::INSIDE_ENV, "1").exec();
+            fail(&format!("cannot start {}: {error}", binary.display()))
+        }
+    }
+}
+
+fn log_to_stderr(default: &str) {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -1,12 +1,10 @@
 //! What Node.js may call. Management only: JSON text in, JSON text out. Errors that users see are
 //! built in JS, because native ones are of no JS class under jest.
 
-use std::time::Duration;
-
 use napi_derive::napi;
 use serde::{Deserialize, Serialize};
 
-use crate::core::{self, Core, Ticket, config};
+use crate::core::{Core, Ticket, config};
 
 /// Result of a call: exactly one of the two is not null.
 #[derive(Serialize)]
@@ -68,8 +66,7 @@ impl NativeCore {
     fn try_start(&mut self, options: &str) -> Result<String, String> {
         self.options = serde_json::from_str(options)
             .map_err(|error| format!("options are not what the core expects: {error}"))?;
-        let timeout =
-            self.options.connect_timeout_ms.map_or(core::CONNECT_TIMEOUT, Duration::from_millis);
+        let timeout = self.options.connect_timeout().map_err(|error| error.to_string())?;
         let book = config::address_book(&self.options).map_err(|error| error.to_string())?;
         let core = Core::start(book, timeout).map_err(|error| error.to_string())?;
         let socket = core.socket().to_owned();

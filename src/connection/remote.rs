@@ -166,6 +166,14 @@ impl Connection for RemoteConnection {
         Some(Load { workers: report.workers.max(own), max_workers: report.max_workers })
     }
 
+    fn settled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let mut status = self.status();
+            // An error means that the task is gone, and then nothing changes any more.
+            let _ = status.wait_for(|status| !matches!(status, Status::Connecting(None))).await;
+        })
+    }
+
     fn spawn(&self, request: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>> {
         Box::pin(self.spawn_within_deadline(request))
     }

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -18,6 +19,9 @@ use crate::{
 /// How long a connection that is still being made may hold up the first Worker, so that Workers
 /// made right at the start are spread over all of them.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// How much longer than the deadline a connection has to say itself why it failed.
+const OWN_WORDS: Duration = Duration::from_millis(250);
 
 /// A connection of a Core, with how many Workers of that Core live there.
 #[derive(Clone)]
@@ -71,9 +75,11 @@ pub enum NoWorker {
 }
 
 fn list(errors: &[(String, SpawnError)]) -> String {
-    let texts: Vec<String> =
-        errors.iter().map(|(name, error)| format!("{name}: {error}")).collect();
-    texts.join("; ")
+    let text = |(name, error): &(String, SpawnError)| match error.to_string() {
+        named if named.starts_with(name) => named,
+        other => format!("{name}: {other}"),
+    };
+    errors.iter().map(text).collect::<Vec<_>>().join("; ")
 }
 
 /// Tries the connections in the order that placement gives, until one has a worker.
@@ -94,27 +100,58 @@ pub async fn find(
         })
         .collect();
     let mut errors = Vec::new();
-    for position in placement::spread(&candidates) {
-        let source = &sources[position];
-        let place = Place::take(source);
-        match spawn(source.connection.as_ref(), request, deadline).await {
-            Ok(found) => return Ok((found, place)),
-            // Every other worker would say the same.
-            Err(SpawnError::WrongSettings(why)) => return Err(NoWorker::WrongSettings(why)),
-            Err(error) => errors.push((source.connection.name(), error)),
+    let (reachable, others): (Vec<usize>, Vec<usize>) = placement::spread(&candidates)
+        .into_iter()
+        .partition(|position| candidates[*position].load.is_some());
+    for position in reachable {
+        match attempt(&sources[position], request, deadline).await {
+            Err((_, error)) if stops(&error) => return Err(error.into()),
+            Err(failed) => errors.push(failed),
+            found => return found.map_err(|(_, error)| error.into()),
         }
     }
-    match errors.pop() {
-        Some((name, error)) if errors.is_empty() => Err(match error {
-            // mediasoup's own words, which apps may look for.
-            SpawnError::Spawn { .. } | SpawnError::NoBinary(_) => NoWorker::One(error),
-            _ => NoWorker::Many(vec![(name, error)]),
-        }),
-        Some(last) => {
-            errors.push(last);
-            Err(NoWorker::Many(errors))
+    // Whichever of these can be reached first, within one deadline for all.
+    let mut attempts: FuturesUnordered<_> =
+        others.into_iter().map(|position| attempt(&sources[position], request, deadline)).collect();
+    while let Some(result) = attempts.next().await {
+        match result {
+            Err((_, error)) if stops(&error) => return Err(error.into()),
+            Err(failed) => errors.push(failed),
+            found => return found.map_err(|(_, error)| error.into()),
         }
-        None => Err(NoWorker::NoConnections),
+    }
+    match errors.as_slice() {
+        // mediasoup's own words, which apps may look for.
+        [(_, error @ (SpawnError::Spawn { .. } | SpawnError::NoBinary(_)))] => {
+            Err(NoWorker::One(error.clone()))
+        }
+        _ => Err(NoWorker::Many(errors)),
+    }
+}
+
+/// Every other worker would say the same.
+fn stops(error: &SpawnError) -> bool {
+    matches!(error, SpawnError::WrongSettings(_))
+}
+
+async fn attempt(
+    source: &Source,
+    request: &SpawnRequest,
+    deadline: Instant,
+) -> Result<(Found, Place), (String, SpawnError)> {
+    let place = Place::take(source);
+    match spawn(source.connection.as_ref(), request, deadline).await {
+        Ok(found) => Ok((found, place)),
+        Err(error) => Err((source.connection.name(), error)),
+    }
+}
+
+impl From<SpawnError> for NoWorker {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::WrongSettings(why) => Self::WrongSettings(why),
+            other => Self::One(other),
+        }
     }
 }
 
@@ -133,7 +170,7 @@ async fn spawn(
     if let Some(in_place) = connection.spawn_in_place(request) {
         return in_place.map(Found::InPlace);
     }
-    match timeout_at(deadline, connection.spawn(request.clone())).await {
+    match timeout_at(deadline + OWN_WORDS, connection.spawn(request.clone())).await {
         Ok(result) => result.map(Found::Linked),
         Err(_) => Err(SpawnError::Unreachable("no answer within the connect timeout".to_owned())),
     }

@@ -5,11 +5,12 @@ use std::{
     num::ParseIntError,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use serde::Deserialize;
 
-use super::Core;
+use super::{CONNECT_TIMEOUT, Core};
 use crate::{
     MEDIASOUP_VERSION,
     addresses::{
@@ -19,7 +20,6 @@ use crate::{
     connection::{
         Connection,
         local::{LocalConnection, LocalOptions},
-        mock::MockConnection,
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
     net::{InvalidToken, InvalidUrl, Token},
@@ -68,9 +68,18 @@ pub enum Announced {
 pub enum ConnectionSettings {
     /// What the environment names, else this host.
     Environment,
-    Local { worker_bin: Option<PathBuf>, exec_in_place: bool },
-    Remote { url: String, token: Option<String>, ca: Option<PathBuf> },
-    Mock { name: String },
+    Local {
+        worker_bin: Option<PathBuf>,
+        exec_in_place: bool,
+    },
+    Remote {
+        url: String,
+        token: Option<String>,
+        ca: Option<PathBuf>,
+    },
+    Mock {
+        name: String,
+    },
 }
 
 /// Settings that make no connection.
@@ -90,14 +99,22 @@ pub enum ConfigError {
 
 impl Options {
     /// The options of a core that nobody configures but the environment.
-    pub fn of_environment(environment: HashMap<String, String>) -> Result<Self, ConfigError> {
-        let connect_timeout_ms = environment
-            .get(CONNECT_TIMEOUT_MS)
-            .map(|value| {
-                value.parse().map_err(|source| ConfigError::Timeout { value: value.clone(), source })
-            })
-            .transpose()?;
-        Ok(Self { connect_timeout_ms, environment, ..Self::default() })
+    pub fn of_environment(environment: HashMap<String, String>) -> Self {
+        Self { environment, ..Self::default() }
+    }
+
+    /// How long `createWorker` may look for a worker.
+    pub fn connect_timeout(&self) -> Result<Duration, ConfigError> {
+        let configured = match (self.connect_timeout_ms, self.variable(CONNECT_TIMEOUT_MS)) {
+            (Some(configured), _) => Some(configured),
+            (None, Some(value)) => Some(
+                value
+                    .parse()
+                    .map_err(|source| ConfigError::Timeout { value: value.to_owned(), source })?,
+            ),
+            (None, None) => None,
+        };
+        Ok(configured.map_or(CONNECT_TIMEOUT, Duration::from_millis))
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
@@ -141,7 +158,7 @@ pub fn connect(
         ConnectionSettings::Remote { url, token, ca } => {
             vec![remote(core, options, &url, token.as_deref(), ca)?]
         }
-        ConnectionSettings::Mock { name } => vec![Arc::new(MockConnection::new(name))],
+        ConnectionSettings::Mock { .. } => Vec::new(),
     })
 }
 
@@ -175,6 +192,7 @@ fn remote(
         .transpose()
         .map_err(|source| ConfigError::Token { url: url.to_owned(), source })?;
     remote.ca_file = ca;
+    remote.connect_timeout = options.connect_timeout()?;
     let connection = RemoteConnection::new(remote)
         .map_err(|source| ConfigError::Remote { url: url.to_owned(), source })?;
     let _entered = core.handle().enter();

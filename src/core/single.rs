@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    CONNECT_TIMEOUT, Core, choice,
+    Core, choice,
     choice::{Found, NoWorker},
     config::{self, ConnectionSettings, Options},
     relay::{self, ControlEvent, Stdio},
@@ -70,14 +70,12 @@ fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let version = environment.get("MEDIASOUP_VERSION").cloned().unwrap_or_default();
-    let mut options =
-        Options::of_environment(environment).map_err(|error| other(error.to_string()))?;
+    let mut options = Options::of_environment(environment);
     options.stub =
         env::current_exe().ok().map(|own| own.with_file_name("mediasoup-horizontal-worker"));
     let args = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let book = config::address_book(&options).map_err(|error| other(error.to_string()))?;
-    let timeout =
-        options.connect_timeout_ms.map_or(CONNECT_TIMEOUT, std::time::Duration::from_millis);
+    let timeout = options.connect_timeout().map_err(|error| other(error.to_string()))?;
     let core = Core::start(book, timeout).map_err(|error| other(error.to_string()))?;
     let connections = config::connect(&core, &options, ConnectionSettings::Environment)
         .map_err(|error| other(error.to_string()))?;
