@@ -10,6 +10,14 @@ use crate::{
 /// A PEM file is a few kilobytes; more is a mistake.
 const PEM_MAX: u64 = 256 * 1024;
 
+const CERTIFICATE: &str = "--dtlsCertificateFile=";
+const PRIVATE_KEY: &str = "--dtlsPrivateKeyFile=";
+
+/// Whether the argument names a file of this host.
+pub fn names_file(arg: &str) -> bool {
+    arg.starts_with(CERTIFICATE) || arg.starts_with(PRIVATE_KEY)
+}
+
 /// A file that the settings name cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -28,9 +36,9 @@ pub fn spawn_request(
     let mut dtls = DtlsFiles::default();
     let mut rest = Vec::with_capacity(args.len());
     for arg in args {
-        if let Some(path) = arg.strip_prefix("--dtlsCertificateFile=") {
+        if let Some(path) = arg.strip_prefix(CERTIFICATE) {
             dtls.certificate = Some(read("dtlsCertificateFile", path)?);
-        } else if let Some(path) = arg.strip_prefix("--dtlsPrivateKeyFile=") {
+        } else if let Some(path) = arg.strip_prefix(PRIVATE_KEY) {
             dtls.private_key = Some(read("dtlsPrivateKeyFile", path)?);
         } else {
             rest.push(arg);
@@ -43,17 +51,6 @@ pub fn spawn_request(
         dtls,
         worker_bin,
     })
-}
-
-/// For a worker that reads the files itself.
-pub fn unread(version: String, args: Vec<String>) -> SpawnRequest {
-    SpawnRequest {
-        version,
-        fingerprint: SCHEMA_FINGERPRINT.to_owned(),
-        args,
-        dtls: DtlsFiles::default(),
-        worker_bin: None,
-    }
 }
 
 fn read(setting: &'static str, path: &str) -> Result<String, SettingsError> {

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     addresses::book::Host,
-    connection::{Exit, InPlaceWorker},
+    connection::{Exit, InPlaceWorker, SpawnRequest},
     queue,
     virtual_worker::VirtualWorker,
 };
@@ -73,7 +73,8 @@ fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
     let mut options = Options::of_environment(environment);
     options.stub =
         env::current_exe().ok().map(|own| own.with_file_name("mediasoup-horizontal-worker"));
-    let args = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let args: Vec<String> =
+        args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let book = config::address_book(&options).map_err(|error| other(error.to_string()))?;
     let timeout = options.connect_timeout().map_err(|error| other(error.to_string()))?;
     let core = Core::start(book, timeout).map_err(|error| other(error.to_string()))?;
@@ -85,8 +86,10 @@ fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
     let local = core.inner.sources().iter().all(|source| source.connection.is_local());
     if local {
         // The files are this host's: the worker reads them itself.
-        let request = settings::unread(version, args);
-        return become_worker(&core, &request);
+        let (files, args) = args.into_iter().partition(|arg| settings::names_file(arg));
+        let request = settings::spawn_request(version, args, None)
+            .map_err(|error| NoWorker::WrongSettings(error.to_string()))?;
+        return become_worker(&core, &request, files);
     }
     let request = settings::spawn_request(version, args, None)
         .map_err(|error| NoWorker::WrongSettings(error.to_string()))?;
@@ -100,12 +103,16 @@ fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
 
 fn become_worker(
     core: &Core,
-    request: &crate::connection::SpawnRequest,
+    request: &SpawnRequest,
+    files: Vec<String>,
 ) -> Result<Ending, NoWorker> {
     let _entered = core.handle().enter();
     let source = core.inner.sources().into_iter().next().ok_or(NoWorker::NoConnections)?;
     match source.connection.spawn_in_place(request) {
-        Some(Ok(InPlaceWorker { binary, args, .. })) => Ok(Ending::Become { binary, args }),
+        Some(Ok(InPlaceWorker { binary, mut args, .. })) => {
+            args.extend(files);
+            Ok(Ending::Become { binary, args })
+        }
         Some(Err(error)) => Err(NoWorker::One(error)),
         None => Err(NoWorker::Other(
             "this host's workers are configured not to run in place".to_owned(),
@@ -115,7 +122,7 @@ fn become_worker(
 
 async fn serve(
     inner: Arc<super::Inner>,
-    request: crate::connection::SpawnRequest,
+    request: SpawnRequest,
 ) -> Result<Ending, NoWorker> {
     // SAFETY: mediasoup gave us these two; the stub checked that they are open, and nothing else
     // in this process owns them.
