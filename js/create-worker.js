@@ -12,6 +12,13 @@ const SOCKET = 'MEDIASOUP_HORIZONTAL_SOCKET';
 const VALGRIND = 'MEDIASOUP_USE_VALGRIND';
 
 /**
+ * What keeps a core while a Worker of it lives, even if the app kept nothing but the Worker.
+ *
+ * @type {WeakMap<types.Worker, NativeCore>}
+ */
+const coreOf = new WeakMap();
+
+/**
  * A `createWorker` whose Workers the given core serves.
  *
  * @param {() => { core: NativeCore, socket: string }} source Starts the core on first use.
@@ -30,10 +37,14 @@ function createWorkerWith(source) {
     const ticket = unwrap(core.ticket(JSON.stringify({ workerBin })));
 
     try {
-      return await spawnWith(
+      const worker = await spawnWith(
         { [SOCKET]: socket, [TICKET]: ticket, [VALGRIND]: undefined },
         () => mediasoup.createWorker({ ...settings, workerBin: stubPath })
       );
+
+      coreOf.set(worker, core);
+
+      return worker;
     } catch (error) {
       const failure = JSON.parse(core.settle(ticket));
 

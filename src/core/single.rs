@@ -71,6 +71,8 @@ fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
         .collect();
     let version = environment.get("MEDIASOUP_VERSION").cloned().unwrap_or_default();
     let mut options = Options::of_environment(environment);
+    // This process is spent on one Worker: there is nothing that waiting in place would serve.
+    options.environment.insert(config::EXEC_IN_PLACE.to_owned(), "1".to_owned());
     options.stub =
         env::current_exe().ok().map(|own| own.with_file_name("mediasoup-horizontal-worker"));
     let args: Vec<String> =
@@ -120,10 +122,7 @@ fn become_worker(
     }
 }
 
-async fn serve(
-    inner: Arc<super::Inner>,
-    request: SpawnRequest,
-) -> Result<Ending, NoWorker> {
+async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending, NoWorker> {
     // SAFETY: mediasoup gave us these two; the stub checked that they are open, and nothing else
     // in this process owns them.
     let (input, output) = unsafe { (OwnedFd::from_raw_fd(3), OwnedFd::from_raw_fd(4)) };

@@ -1,0 +1,55 @@
+/** Our typings next to mediasoup's. It compiles or it fails; nothing runs. */
+
+import mediasoup = require('mediasoup-upstream');
+
+import type { Index } from 'mediasoup-upstream/types';
+
+import horizontal = require('mediasoup-horizontal');
+import errors = require('mediasoup-horizontal/errors');
+import extras = require('mediasoup-horizontal/extras');
+import ortc = require('mediasoup-horizontal/ortc');
+
+import type { Router, Worker, WorkerSettings } from 'mediasoup-horizontal/types';
+
+// Whatever takes mediasoup takes our module, and the module behind a Horizontal.
+horizontal satisfies Index;
+horizontal satisfies typeof mediasoup;
+new horizontal.Horizontal().mediasoup satisfies typeof mediasoup;
+
+errors satisfies typeof mediasoup.errors;
+extras satisfies typeof mediasoup.extras;
+ortc satisfies typeof mediasoup.ortc;
+
+// The types are mediasoup's own, not just alike.
+declare const theirs: mediasoup.types.Worker;
+theirs satisfies Worker;
+theirs satisfies horizontal.types.Worker;
+declare const settings: WorkerSettings<{ name: string }>;
+settings satisfies mediasoup.types.WorkerSettings<{ name: string }>;
+declare const router: Router;
+router satisfies mediasoup.types.Router;
+
+// What is ours.
+const own = new horizontal.Horizontal(
+  new Set([
+    'ws://10.0.0.1:4480',
+    new horizontal.LocalConnection({ execInPlace: false }),
+    new horizontal.RemoteConnection({ url: 'wss://media.example.com:4480', token: 'secret' }),
+    new horizontal.MockConnection(),
+  ]),
+  { connectTimeoutMs: 1_000, announcedMode: 'identity', selfAddresses: ['192.0.2.1'] },
+);
+own satisfies typeof horizontal.horizontal;
+
+void own.mediasoup.createWorker({ logLevel: 'warn' }).then((worker) => {
+  own.whereIs(worker)?.connection satisfies string | undefined;
+});
+own.add('ws://10.0.0.2:4480') satisfies string;
+own.names() satisfies string[];
+own.delete('ws://10.0.0.2:4480') satisfies boolean;
+own.close();
+
+// @ts-expect-error The URL is needed.
+new horizontal.RemoteConnection({});
+// @ts-expect-error There is no such mode.
+new horizontal.Horizontal([], { announcedMode: 'none' });

@@ -1,0 +1,110 @@
+'use strict';
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { stubPath } = require('../js/native');
+const { installedWorker, upstreamDir, versionOf } = require('../js/worker-binary/paths');
+const { ROOT } = require('./workspace');
+
+/**
+ * What is tested.
+ *
+ * @typedef {object} Mode
+ * @property {string} text
+ * @property {boolean} ours Whether the tests get our module instead of mediasoup's.
+ * @property {number} agents How many are started.
+ * @property {() => NodeJS.ProcessEnv} env
+ */
+
+/** @type {Record<string, Mode>} */
+const MODES = {
+  plain: {
+    text: 'mediasoup itself, the baseline',
+    ours: false,
+    agents: 0,
+    env: () => ({ MEDIASOUP_WORKER_BIN: realWorker() }),
+  },
+  local: {
+    text: 'our module, nothing configured',
+    ours: true,
+    agents: 0,
+    env: () => ({}),
+  },
+  agent: {
+    text: 'our module and one agent',
+    ours: true,
+    agents: 1,
+    env: () => ({}),
+  },
+  agents: {
+    text: 'our module and three agents',
+    ours: true,
+    agents: 3,
+    env: () => ({}),
+  },
+  stub: {
+    text: 'mediasoup itself with the stub as its worker, and three agents',
+    ours: false,
+    agents: 3,
+    env: () => ({ MEDIASOUP_WORKER_BIN: stubPath }),
+  },
+};
+
+/** What a run sets itself, so that the caller's own values must not reach it. */
+const RESERVED = [
+  'MEDIASOUP_BUILDTYPE',
+  'MEDIASOUP_WORKER_BIN',
+  'MEDIASOUP_HORIZONTAL_AGENTS',
+  'MEDIASOUP_HORIZONTAL_SOCKET',
+  'MEDIASOUP_HORIZONTAL_TICKET',
+];
+
+/** The worker that the caller named with mediasoup's own variable. */
+const named = process.env.MEDIASOUP_WORKER_BIN;
+
+/**
+ * A mediasoup-worker, no stub.
+ *
+ * @returns {string}
+ */
+function realWorker() {
+  const worker =
+    process.env.MEDIASOUP_HORIZONTAL_WORKER_BIN ??
+    named ??
+    installedWorker(versionOf(upstreamDir()));
+
+  if (!fs.existsSync(worker)) {
+    throw new Error(`there is no mediasoup-worker at ${worker}; scripts/setup installs it`);
+  }
+
+  return worker;
+}
+
+/**
+ * The environment in which jest runs.
+ *
+ * @param {Mode} mode
+ * @param {object} options
+ * @param {import('./workspace').Workspace} options.workspace
+ * @param {string[]} options.urls Of the agents.
+ * @returns {NodeJS.ProcessEnv}
+ */
+function environmentOf(mode, { workspace, urls }) {
+  return {
+    ...process.env,
+    ...mode.env(),
+    ...(urls.length > 0 && { MEDIASOUP_HORIZONTAL_AGENTS: urls.join(',') }),
+    MEDIASOUP_CONFORMANCE_DIR: workspace.dir,
+    MEDIASOUP_CONFORMANCE_TEST_DIR: workspace.testDir,
+    ...(mode.ours && { MEDIASOUP_CONFORMANCE_INDEX: path.join(ROOT, 'index.js') }),
+  };
+}
+
+/** Forgets what the caller's environment says about matters that a mode decides. */
+function clearReserved() {
+  for (const name of RESERVED) {
+    delete process.env[name];
+  }
+}
+
+module.exports = { MODES, clearReserved, environmentOf };

@@ -1,0 +1,110 @@
+import type * as mediasoup from 'mediasoup-upstream';
+
+export * from 'mediasoup-upstream';
+
+/** Workers of this host. */
+export declare class LocalConnection {
+  constructor(options?: LocalConnectionOptions);
+}
+
+export interface LocalConnectionOptions {
+  /** Path of a mediasoup-worker. Default: the one that set-up found or built. */
+  workerBin?: string;
+  /** Whether the process that mediasoup spawns becomes the worker itself. Default true. */
+  execInPlace?: boolean;
+}
+
+/** Workers of another host, through its agent. */
+export declare class RemoteConnection {
+  constructor(options: RemoteConnectionOptions);
+}
+
+export interface RemoteConnectionOptions {
+  /** `ws://host:port` or `wss://host:port`. */
+  url: string;
+  /** What the agent asks for. Never part of the URL. */
+  token?: string;
+  /**
+   * Path of a PEM file with the authority of the agent's certificate. Default: the system's
+   * authorities.
+   */
+  ca?: string;
+}
+
+/** Workers without media, ports or processes, for tests. */
+export declare class MockConnection {
+  constructor(options?: MockConnectionOptions);
+}
+
+export interface MockConnectionOptions {
+  /** Default `mock`. */
+  name?: string;
+}
+
+/** What may be given as a connection. A string is the URL of an agent. */
+export type ConnectionLike = string | LocalConnection | RemoteConnection | MockConnection;
+
+export interface HorizontalOptions {
+  /** How long `createWorker` looks for a worker. Default 10000. */
+  connectTimeoutMs?: number;
+  /** Further addresses and names of the app's own host. */
+  selfAddresses?: string[];
+  /**
+   * Whether announced addresses that are not the app's own are replaced by the agent's (`auto`,
+   * the default) or kept (`identity`).
+   */
+  announcedMode?: 'auto' | 'identity';
+}
+
+/**
+ * The connections whose workers carry an app's media.
+ *
+ * @example
+ * ```ts
+ * const horizontal = new Horizontal(['wss://media1.example.com:4480', new LocalConnection()]);
+ * const worker = await horizontal.mediasoup.createWorker();
+ * ```
+ */
+export declare class Horizontal {
+  /**
+   * @param connections Default: what the environment names (`MEDIASOUP_HORIZONTAL_AGENTS`), else
+   * this host.
+   */
+  constructor(connections?: Iterable<ConnectionLike>, options?: HorizontalOptions);
+
+  /** mediasoup itself, with a `createWorker` whose Workers live on these connections. */
+  get mediasoup(): typeof mediasoup;
+
+  /** Whether `close()` was called. */
+  get closed(): boolean;
+
+  /**
+   * Adds a connection.
+   *
+   * @returns Its name.
+   */
+  add(connection: ConnectionLike): string;
+
+  /**
+   * Removes a connection and ends its Workers.
+   *
+   * @returns Whether it was there.
+   */
+  delete(name: string): boolean;
+
+  /** The names of all connections. */
+  names(): string[];
+
+  /**
+   * Where a Worker lives.
+   *
+   * @returns Undefined once the Worker is gone.
+   */
+  whereIs(worker: { pid: number }): { connection: string } | undefined;
+
+  /** Ends every Worker and connection. */
+  close(): void;
+}
+
+/** The instance behind the exports of this module, configured by the environment. */
+export declare const horizontal: Horizontal;

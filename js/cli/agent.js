@@ -1,0 +1,70 @@
+'use strict';
+
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const path = require('node:path');
+const { agentPath, checkPlatform } = require('../native');
+const { upstreamDir, versionOf } = require('../worker-binary/paths');
+
+/** What each signal is to the agent. It knows no SIGHUP, which here means a closed terminal. */
+const SIGNALS = /** @type {const} */ ({
+  SIGINT: 'SIGINT',
+  SIGTERM: 'SIGTERM',
+  SIGHUP: 'SIGTERM',
+});
+
+/**
+ * Runs the native agent until it ends.
+ *
+ * @param {string[]} args
+ * @returns {Promise<number>} Its exit status.
+ */
+async function runAgent(args) {
+  checkPlatform();
+  if (!fs.existsSync(agentPath)) {
+    throw new Error(
+      `the agent is missing at ${agentPath}. In a checkout, scripts/setup builds it; ` +
+        'in an installed package, install it again',
+    );
+  }
+
+  const child = spawn(agentPath, ['--exit-with-stdin', ...workerArgs(args), ...args], {
+    // The pipe on its stdin ends with this process, even when that is killed.
+    stdio: ['pipe', 'inherit', 'inherit'],
+    // A group of its own: the terminal's Ctrl-C must reach it once, through here.
+    detached: true,
+  });
+  // It need not read what is never written.
+  child.stdin.on('error', () => {});
+
+  for (const [received, sent] of Object.entries(SIGNALS)) {
+    process.on(received, () => child.kill(sent));
+  }
+
+  const [status, signal] = await once(child, 'exit');
+  if (signal) {
+    for (const name of Object.keys(SIGNALS)) {
+      process.removeAllListeners(name);
+    }
+    process.kill(process.pid, signal);
+  }
+
+  return status ?? 1;
+}
+
+/**
+ * Names the worker that the mediasoup package brought, which the agent does not know of.
+ *
+ * @param {string[]} args
+ * @returns {string[]}
+ */
+function workerArgs(args) {
+  const dir = upstreamDir();
+  const worker = path.join(dir, 'worker', 'out', 'Release', 'mediasoup-worker');
+  const named = args.some((arg) => arg === '--worker-bin' || arg.startsWith('--worker-bin='));
+
+  return named || !fs.existsSync(worker) ? [] : ['--worker-bin', `${versionOf(dir)}=${worker}`];
+}
+
+module.exports = { runAgent };
