@@ -2,8 +2,6 @@
 //! process and waits, or becomes the real worker; without a core it becomes the core itself.
 //! `std` and `libc` only: one of these runs for every Worker.
 
-#![allow(clippy::print_stderr, reason = "mediasoup logs what its worker writes to stderr")]
-
 #[path = "../stub/protocol.rs"]
 mod protocol;
 
@@ -12,7 +10,7 @@ mod process;
 #[path = "worker_stub/session.rs"]
 mod session;
 
-use std::{env, ffi::OsString, os::unix::ffi::OsStrExt, process::exit};
+use std::{env, ffi::OsString, io, io::Write, os::unix::ffi::OsStrExt, process::exit};
 
 /// mediasoup's own exit codes: its worker was started by hand, and anything else.
 const NO_VERSION: i32 = 41;
@@ -67,6 +65,11 @@ fn become_core(args: &[OsString]) -> ! {
 }
 
 fn fail(code: i32, why: &str) -> ! {
-    eprintln!("mediasoup-horizontal: {why}");
+    say(why);
     exit(code)
+}
+
+/// One line for mediasoup's log. Whoever reads it may be gone.
+fn say(what: &str) {
+    let _ = io::stderr().write_all(format!("mediasoup-horizontal: {what}\n").as_bytes());
 }

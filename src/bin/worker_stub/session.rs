@@ -20,6 +20,7 @@ use std::{
 use crate::{
     FAILURE, fail, process,
     protocol::{self, Kind},
+    say,
 };
 
 /// How long a local worker may take to notice that the app is gone.
@@ -194,6 +195,7 @@ impl Session {
 
     /// The app is gone. Local workers end with their channel; one that hangs is killed.
     fn orphaned(&mut self) -> ! {
+        say("the core in the app's process hung up");
         let deadline = Instant::now() + ORPHAN_GRACE;
         let mut hung = std::mem::take(&mut self.watched);
         while !hung.is_empty() {
