@@ -29,6 +29,7 @@ use crate::{
     addresses::book::Host,
     connection::{Exit, InPlaceWorker, WorkerLink},
     queue,
+    quiet_writer::QuietWriter,
     stub::protocol::{self, Kind},
     virtual_worker::VirtualWorker,
 };
@@ -112,12 +113,9 @@ async fn read_hello(core: &Inner, stream: UnixStream) -> Result<Hello, HelloErro
 
 /// The library's sockets as async ones.
 pub fn library_end(input: OwnedFd, output: OwnedFd) -> io::Result<LibraryEnd> {
-    let socket = |fd: OwnedFd| {
-        let stream = std::os::unix::net::UnixStream::from(fd);
-        stream.set_nonblocking(true)?;
-        UnixStream::from_std(stream)
-    };
-    Ok(LibraryEnd { input: socket(input)?, output: socket(output)? })
+    let input = std::os::unix::net::UnixStream::from(input);
+    input.set_nonblocking(true)?;
+    Ok(LibraryEnd { input: UnixStream::from_std(input)?, output: QuietWriter::new(output.into())? })
 }
 
 /// Reads bytes and whatever fds come with them.
