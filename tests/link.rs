@@ -66,7 +66,7 @@ async fn a_write_that_does_not_finish_loses_the_link() {
     let (link, _) = within(open(Box::new(near), &url, None, &hello())).await.unwrap();
     let _peer = within(peer).await.unwrap();
     let LinkParts { reader: _reader, mut writer } = link.split(Timing::default());
-    let large = Body::Channel(support::message(&[0; 100_000]));
+    let large = Body::Channel(support::message(&vec![0; 100_000]));
     writer.outbound.send(Frame::about(1, large)).await.unwrap();
     let began = Instant::now();
     assert_eq!(within(writer.lost()).await, LinkLost::WriteStalled(Duration::from_secs(10)));
@@ -86,7 +86,7 @@ impl Dial for ByHand {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "the type is the library's")]
+#[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "the library's signature")]
 fn take_subprotocol(_: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     response.headers_mut().insert("Sec-WebSocket-Protocol", SUBPROTOCOL.parse().unwrap());
     Ok(response)
