@@ -159,6 +159,24 @@ async fn every_message_comes_before_the_exit() {
 }
 
 #[tokio::test]
+async fn a_listener_that_comes_after_the_death_still_hears_everything() {
+    // More than the queue holds, so that the rest waits in the reader and in the kernel.
+    let link = start("heavy");
+    until_gone(link.pid).await;
+    tokio::time::sleep(SHORT).await;
+    let (heard, exit) = listen(link).await;
+    assert_eq!((heard.messages.len(), exit), (6, Exit::Code(6)));
+}
+
+#[tokio::test]
+async fn a_worker_that_nobody_listens_to_is_ended() {
+    let WorkerLink { pid, commands, events, .. } = start("echo");
+    drop(events);
+    until_gone(pid).await;
+    commands.closed().await;
+}
+
+#[tokio::test]
 async fn signals_reach_the_worker() {
     let mut link = start("trap");
     // The trap stands once the script is past its start.
