@@ -25,6 +25,7 @@ ${Object.entries(BENCHES)
 
 /** The command line is wrong. */
 const USAGE = 2;
+const END_MS = 5_000;
 
 /**
  * @param {string[]} args
@@ -45,12 +46,22 @@ async function main([name, ...rest]) {
   return BENCHES[/** @type {keyof typeof BENCHES} */ (name)].load().main(rest);
 }
 
+/** All is closed by now, so the process ends by itself. */
+function endSoon() {
+  setTimeout(() => {
+    console.error('error: something keeps the process alive');
+    process.exit(1);
+  }, END_MS).unref();
+}
+
 main(process.argv.slice(2)).then(
   (status) => {
-    process.exitCode = status;
+    process.exitCode ||= status;
+    endSoon();
   },
   (error) => {
     console.error(`error: ${error instanceof Error ? error.message : error}`);
-    process.exitCode = 1;
+    process.exitCode ||= 1;
+    endSoon();
   },
 );

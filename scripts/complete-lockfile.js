@@ -88,9 +88,7 @@ function platformOf(name) {
  * @returns {Record<string, T>}
  */
 function sortKeys(object) {
-  return Object.fromEntries(
-    Object.entries(object).sort(([a], [b]) => a.localeCompare(b, 'en')),
-  );
+  return Object.fromEntries(Object.entries(object).sort(([a], [b]) => a.localeCompare(b, 'en')));
 }
 
 const lock = JSON.parse(fs.readFileSync(FILE, 'utf8'));

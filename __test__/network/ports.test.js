@@ -1,26 +1,29 @@
 'use strict';
 
+const { eventOf } = require('../support/events');
 const { Fleet } = require('./lib/fleet');
 const { hosts } = require('./lib/hosts');
 const { onNetwork } = require('./lib/on-network');
 const { checkCandidates, checkPlain } = require('./lib/reach');
 
-/** @import { Router, TransportListenInfo, Worker } from 'mediasoup-upstream/types' */
+/** @import { Router, TransportListenInfo, Worker, WorkerSettings } from 'mediasoup-upstream/types' */
 
-const { afterAll, beforeAll, describe, test } = onNetwork(__filename);
+const { afterAll, afterEach, beforeAll, describe, test } = onNetwork(__filename);
 
-const RANGE = /** @type {const} */ ([42000, 42019]);
-const [MIN, MAX] = RANGE;
+const MIN = 42000;
+const MAX = 42019;
+
+/** Shares five ports with the agents' range. */
+const WIDE = { min: 10000, max: MIN + 4 };
+const OUTSIDE = { min: 10000, max: 10009 };
 
 /** @type {Fleet} */
 let fleet;
-/** @type {Worker} Of an agent that remaps. */
-let remapping;
-/** @type {Worker} */
-let strict;
+/** @type {Worker[]} */
+let workers = [];
 
 beforeAll(async () => {
-  const range = ['--port-range', RANGE.join('-')];
+  const range = ['--port-range', `${MIN}-${MAX}`];
 
   fleet = await Fleet.open({
     agents: [
@@ -28,17 +31,30 @@ beforeAll(async () => {
       { host: hosts.agent2, args: [...range, '--port-policy', 'strict'] },
     ],
   });
-  [remapping, strict] = /** @type {[Worker, Worker]} */ (await fleet.workers());
+});
+
+afterEach(async () => {
+  // Ports of one test must be free for the next.
+  const gone = workers.map((worker) => eventOf(worker, 'subprocessclose'));
+
+  for (const worker of workers.splice(0)) {
+    worker.close();
+  }
+  await Promise.all(gone);
 });
 
 afterAll(() => fleet?.close());
 
 /**
- * @param {Partial<TransportListenInfo>} [ports]
- * @returns {TransportListenInfo}
+ * @param {WorkerSettings} [settings]
+ * @returns {Promise<{ remapping: Worker, strict: Worker }>}
  */
-function udp(ports) {
-  return { protocol: 'udp', ip: '127.0.0.1', ...ports };
+async function openWorkers(settings) {
+  const opened = /** @type {[Worker, Worker]} */ (await fleet.workers(settings));
+
+  workers.push(...opened);
+
+  return { remapping: opened[0], strict: opened[1] };
 }
 
 /**
@@ -46,26 +62,29 @@ function udp(ports) {
  * @param {Partial<TransportListenInfo>} [ports]
  */
 function plain(router, ports) {
-  return router.createPlainTransport({ listenInfo: udp(ports), comedia: true });
+  return router.createPlainTransport({
+    listenInfo: { protocol: 'udp', ip: '127.0.0.1', ...ports },
+    comedia: true,
+  });
 }
 
 /** @param {number} port */
-function expectInRange(port, min = MIN, max = MAX) {
-  expect(port).toBeGreaterThanOrEqual(min);
+function expectInRange(port, max = MAX) {
+  expect(port).toBeGreaterThanOrEqual(MIN);
   expect(port).toBeLessThanOrEqual(max);
 }
 
 describe('a fixed port on an agent that remaps', () => {
   test('is kept while it is free', async () => {
-    const router = await remapping.createRouter();
-    const transport = await plain(router, { port: MIN + 1 });
+    const { remapping } = await openWorkers();
+    const transport = await plain(await remapping.createRouter(), { port: MIN + 1 });
 
     expect(transport.tuple.localPort).toBe(MIN + 1);
     await checkPlain(transport);
-    router.close();
   });
 
   test('that is taken becomes another one', async () => {
+    const { remapping } = await openWorkers();
     const router = await remapping.createRouter();
     const first = await plain(router, { port: MIN + 2 });
     const second = await plain(router, { port: MIN + 2 });
@@ -75,119 +94,90 @@ describe('a fixed port on an agent that remaps', () => {
     expectInRange(second.tuple.localPort);
     await checkPlain(first);
     await checkPlain(second);
-    router.close();
   });
 
   test('that is taken by another Worker becomes another one, UDP and TCP', async () => {
-    const others = /** @type {[Worker, Worker]} */ (await fleet.workers());
-    const listenInfos = [udp({ port: MIN + 3 }), { ...udp({ port: MIN + 3 }), protocol: 'tcp' }];
-    const servers = await Promise.all(
-      [remapping, others[0]].map((worker) =>
-        worker.createWebRtcServer({
-          listenInfos: /** @type {TransportListenInfo[]} */ (listenInfos),
-        }),
-      ),
-    );
-    /** @type {Set<string>} */
-    const ports = new Set();
+    const two = [(await openWorkers()).remapping, (await openWorkers()).remapping];
+    /** @type {string[]} */
+    const places = [];
 
-    for (const [i, webRtcServer] of servers.entries()) {
-      const worker = /** @type {Worker} */ ([remapping, others[0]][i]);
+    for (const worker of two) {
+      const webRtcServer = await worker.createWebRtcServer({
+        listenInfos: [
+          { protocol: 'udp', ip: '127.0.0.1', port: MIN + 3 },
+          { protocol: 'tcp', ip: '127.0.0.1', port: MIN + 3 },
+        ],
+      });
       const router = await worker.createRouter();
       const transport = await router.createWebRtcTransport({ webRtcServer });
 
       for (const { protocol, port } of transport.iceCandidates) {
         expectInRange(port);
-        ports.add(`${protocol} ${port}`);
+        places.push(`${protocol} ${port}`);
       }
       await checkCandidates(transport);
     }
 
-    // Two of each protocol, of which one has the port that was asked for.
-    expect(ports.size).toBe(4);
-    expect(ports).toContain(`udp ${MIN + 3}`);
-    expect(ports).toContain(`tcp ${MIN + 3}`);
+    expect(places.slice(0, 2)).toEqual([`udp ${MIN + 3}`, `tcp ${MIN + 3}`]);
+    expect(new Set(places).size).toBe(4);
   });
 
   test('out of the range becomes one inside', async () => {
-    const router = await remapping.createRouter();
-    const transport = await plain(router, { port: MAX + 1 });
+    const { remapping } = await openWorkers();
+    const transport = await plain(await remapping.createRouter(), { port: MAX + 1 });
 
     expectInRange(transport.tuple.localPort);
     await checkPlain(transport);
-    router.close();
   });
 });
 
 describe('a fixed port on a strict agent', () => {
-  test('is kept while it is free, and refused in the words of mediasoup then', async () => {
-    const router = await strict.createRouter();
-    const transport = await plain(router, { port: MIN + 2 });
+  /** @param {number} port */
+  const refused = (port) => `uv_udp_bind() failed [protocol:udp, ip:'10.111.0.12', port:${port}]: `;
 
-    expect(transport.tuple.localPort).toBe(MIN + 2);
-    await expect(plain(router, { port: MIN + 2 })).rejects.toThrow(
-      `port bind failed due to address already in use [protocol:udp, ip:'${hosts.agent2.ip}', ` +
-        `port:${MIN + 2}]`,
+  test('is kept while it is free, and then refused in the words of mediasoup', async () => {
+    const { strict } = await openWorkers();
+    const router = await strict.createRouter();
+    const port = MIN + 2;
+
+    expect((await plain(router, { port })).tuple.localPort).toBe(port);
+    await expect(plain(router, { port })).rejects.toThrow(
+      `${refused(port)}address already in use`,
     );
-    router.close();
   });
 
   test('out of the range is refused', async () => {
+    const { strict } = await openWorkers();
     const router = await strict.createRouter();
 
     await expect(plain(router, { port: MAX + 1 })).rejects.toThrow(
-      `port bind failed due to permission denied [protocol:udp, ip:'${hosts.agent2.ip}', ` +
-        `port:${MAX + 1}]`,
+      `${refused(MAX + 1)}permission denied`,
     );
-    // The channel is as good as before.
+    // The Router is as good as before.
     expectInRange((await plain(router)).tuple.localPort);
-    router.close();
   });
 });
 
 describe("a range of the app's", () => {
-  const WIDE = { min: 10000, max: MIN + 4 };
-  const OUTSIDE = { min: 10000, max: 10009 };
-
-  test('of a listen info is narrowed to what the agent has of it', async () => {
+  test.each([
+    { of: 'a listen info', info: { portRange: WIDE }, settings: {} },
+    { of: 'a Worker', info: {}, settings: { rtcMinPort: WIDE.min, rtcMaxPort: WIDE.max } },
+  ])('for $of is narrowed to what the agent has of it', async ({ info, settings }) => {
+    const { remapping } = await openWorkers(settings);
     const router = await remapping.createRouter();
 
-    for (let i = 0; i < 5; i++) {
-      const { tuple } = await plain(router, { portRange: WIDE });
-
-      expectInRange(tuple.localPort, MIN, WIDE.max);
+    for (let port = MIN; port <= WIDE.max; port++) {
+      expectInRange((await plain(router, info)).tuple.localPort, WIDE.max);
     }
-    await expect(plain(router, { portRange: WIDE })).rejects.toThrow(/no more available ports/);
-    router.close();
+    await expect(plain(router, info)).rejects.toThrow('no more available ports');
   });
 
-  test('of a listen info is replaced where the agent has nothing of it', async () => {
-    const router = await remapping.createRouter();
+  test.each([
+    { of: 'a listen info', info: { portRange: OUTSIDE }, settings: {} },
+    { of: 'a Worker', info: {}, settings: { rtcMinPort: OUTSIDE.min, rtcMaxPort: OUTSIDE.max } },
+  ])('for $of is replaced where the agent has nothing of it', async ({ info, settings }) => {
+    const { remapping } = await openWorkers(settings);
 
-    expectInRange((await plain(router, { portRange: OUTSIDE })).tuple.localPort);
-    router.close();
-  });
-
-  test('of a Worker is narrowed to what the agent has of it', async () => {
-    const [worker] = /** @type {[Worker]} */ (
-      await fleet.workers({ rtcMinPort: WIDE.min, rtcMaxPort: WIDE.max })
-    );
-    const router = await worker.createRouter();
-
-    for (let i = 0; i < 5; i++) {
-      expectInRange((await plain(router)).tuple.localPort, MIN, WIDE.max);
-    }
-    await expect(plain(router)).rejects.toThrow(/no more available ports/);
-    worker.close();
-  });
-
-  test('of a Worker is replaced where the agent has nothing of it', async () => {
-    const [worker] = /** @type {[Worker]} */ (
-      await fleet.workers({ rtcMinPort: OUTSIDE.min, rtcMaxPort: OUTSIDE.max })
-    );
-    const router = await worker.createRouter();
-
-    expectInRange((await plain(router)).tuple.localPort);
-    worker.close();
+    expectInRange((await plain(await remapping.createRouter(), info)).tuple.localPort);
   });
 });

@@ -85,27 +85,31 @@ function collectLogs() {
   return lines;
 }
 
-test.each(['waiting stub', 'one agent'])('%s: no answer is lost to the end of the worker', async (kind) => {
-  const answers = 2_000;
-  const horizontal = await open(/** @type {any} */ (kind), { answers, code: 3 });
-  const worker = await horizontal.mediasoup.createWorker();
-  const died = once(worker, 'died');
-  const requests = Array.from({ length: answers }, () => worker.updateSettings());
+test.each(['waiting stub', 'one agent'])(
+  '%s: no answer is lost to the end of the worker',
+  async (kind) => {
+    const answers = 2_000;
+    const horizontal = await open(/** @type {any} */ (kind), { answers, code: 3 });
+    const worker = await horizontal.mediasoup.createWorker();
+    const died = once(worker, 'died');
+    const requests = Array.from({ length: answers }, () => worker.updateSettings());
 
-  // The worker answered all of them before it ended.
-  await within(Promise.all(requests), 'all answers');
-  const [error] = await within(died, 'died');
+    // The worker answered all of them before it ended.
+    await within(Promise.all(requests), 'all answers');
+    const [error] = await within(died, 'died');
 
-  expect(error.message).toBe(`[pid:${worker.pid}, code:3, signal:null]`);
-});
+    expect(error.message).toBe(`[pid:${worker.pid}, code:3, signal:null]`);
+  },
+);
 
-test.each(CONNECTIONS)('%s: output of the worker reaches mediasoup\'s logger', async (kind) => {
+test.each(CONNECTIONS)("%s: output of the worker reaches mediasoup's logger", async (kind) => {
   const logs = collectLogs();
   const horizontal = await open(kind, { stderr: 'first cry\nsecond cry\n', stdout: 'a murmur\n' });
   const worker = await horizontal.mediasoup.createWorker();
 
   await until(
-    () => logs.some((line) => line.includes('second cry')) && logs.some((l) => l.includes('murmur')),
+    () =>
+      logs.some((line) => line.includes('second cry')) && logs.some((l) => l.includes('murmur')),
     () => `the output, heard ${logs.join('\n')}`,
   );
   expect(logs).toEqual(
@@ -124,7 +128,11 @@ test.each(CONNECTIONS)('%s: output of the worker reaches mediasoup\'s logger', a
 test.each(CONNECTIONS)('%s: output right before the end of the worker is kept', async (kind) => {
   const logs = collectLogs();
   const cry = 'x'.repeat(100);
-  const horizontal = await open(kind, { answers: 1, code: 9, lastWords: `${`${cry}\n`.repeat(200)}END\n` });
+  const horizontal = await open(kind, {
+    answers: 1,
+    code: 9,
+    lastWords: `${`${cry}\n`.repeat(200)}END\n`,
+  });
   const worker = await horizontal.mediasoup.createWorker();
   const closed = once(worker, 'subprocessclose');
 

@@ -2,13 +2,13 @@
 
 /**
  * @param {ArrayLike<number>} values
- * @param {number} quantile From 0 to 1.
+ * @param {number} share From 0 to 1.
  * @returns {number} The smallest value that so many do not exceed.
  */
-function quantile(values, quantile) {
+function quantile(values, share) {
   const sorted = Float64Array.from(values).sort();
 
-  return sorted[Math.max(0, Math.ceil(sorted.length * quantile) - 1)] ?? NaN;
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? NaN;
 }
 
 /**
@@ -23,4 +23,12 @@ function median(values) {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2;
 }
 
-module.exports = { median, quantile };
+/**
+ * @param {number[]} values
+ * @returns {number}
+ */
+function mean(values) {
+  return values.reduce((total, value) => total + value, 0) / values.length;
+}
+
+module.exports = { mean, median, quantile };

@@ -24,7 +24,7 @@ class RivalClient {
   #socket;
   #lines;
   #lastId = 0;
-  /** @type {Map<number, PromiseWithResolvers<any>>} */
+  /** @type {Map<number, { resolve: (result: any) => void, reject: (error: Error) => void }>} */
   #pending = new Map();
 
   /** @param {net.Socket} socket */
@@ -50,7 +50,7 @@ class RivalClient {
     const id = ++this.#lastId;
 
     return new Promise((resolve, reject) => {
-      this.#pending.set(id, /** @type {any} */ ({ resolve, reject }));
+      this.#pending.set(id, { resolve, reject });
       this.#lines.send({ id, on, method, params });
     });
   }
