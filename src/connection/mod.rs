@@ -9,6 +9,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{addresses::HostAddresses, queue};
 
+pub mod mock;
+
 /// A future that a trait object returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
