@@ -126,7 +126,6 @@ function noSamples() {
 async function closeModes(modes) {
   const results = await Promise.allSettled(
     Object.entries(modes).map(async ([name, mode]) => {
-      mode.subject.close();
       await within(mode.close(), { ms: CLOSE_MS, what: `closing mode ${name}` });
     }),
   );

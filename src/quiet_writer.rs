@@ -72,7 +72,7 @@ mod tests {
     async fn waits_while_the_socket_is_full() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let writer = QuietWriter::new(ours).unwrap();
-        let chunk = [7; 64 * 1024];
+        let chunk = vec![7; 64 * 1024];
         let mut written = 0;
         while let Ok(count) = writer.try_write(&chunk) {
             written += count;

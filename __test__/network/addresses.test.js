@@ -144,20 +144,23 @@ describe('what the agent lacks', () => {
   test('the only family: as in mediasoup', async () => {
     const created = router4.createWebRtcTransport({ listenInfos: both(app.ip6) });
 
-    await expect(created).rejects.toThrow(/^port bind failed due to address not available \[protocol:udp, ip:'fd11::1', port:/);
+    await expect(created).rejects.toThrow(
+      /^port bind failed due to address not available \[protocol:udp, ip:'fd11::1', port:/,
+    );
   });
 });
 
 describe("an address that is not the app's", () => {
-  test.each(
-    /** @type {const} */ (['127.0.0.1', app.ip]),
-  )('announced for %s by an agent that announces none: kept', async (ip) => {
-    const transport = await router.createWebRtcTransport({
-      listenInfos: [{ protocol: 'udp', ip, announcedAddress: '198.51.100.1' }],
-    });
+  test.each(/** @type {const} */ (['127.0.0.1', app.ip]))(
+    'announced for %s by an agent that announces none: kept',
+    async (ip) => {
+      const transport = await router.createWebRtcTransport({
+        listenInfos: [{ protocol: 'udp', ip, announcedAddress: '198.51.100.1' }],
+      });
 
-    expect(places(transport)).toEqual(['udp 198.51.100.1']);
-  });
+      expect(places(transport)).toEqual(['udp 198.51.100.1']);
+    },
+  );
 
   test('is refused in the words of mediasoup', async () => {
     /** @type {TransportListenInfo} */

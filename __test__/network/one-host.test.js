@@ -73,7 +73,7 @@ describe('agents on the host of the app', () => {
     });
 
     await checkCandidates(webRtc);
-    await checkPlain(plain, '127.0.0.1');
+    await checkPlain(plain, { from: '127.0.0.1' });
   });
 
   test('refuse a port that is taken', async () => {
@@ -90,7 +90,9 @@ describe('agents on the host of the app', () => {
   test('refuse a foreign address', async () => {
     await expect(
       router.createPlainTransport({ listenInfo: { protocol: 'udp', ip: FOREIGN_IP } }),
-    ).rejects.toThrow(`port bind failed due to address not available [protocol:udp, ip:'${FOREIGN_IP}'`);
+    ).rejects.toThrow(
+      `port bind failed due to address not available [protocol:udp, ip:'${FOREIGN_IP}'`,
+    );
   });
 
   test('pipe over loopback', async () => {

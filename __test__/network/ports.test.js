@@ -20,7 +20,7 @@ const OUTSIDE = { min: 10000, max: 10009 };
 /** @type {Fleet} */
 let fleet;
 /** @type {Worker[]} */
-let workers = [];
+const workers = [];
 
 beforeAll(async () => {
   const range = ['--port-range', `${MIN}-${MAX}`];
@@ -141,9 +141,7 @@ describe('a fixed port on a strict agent', () => {
     const port = MIN + 2;
 
     expect((await plain(router, { port })).tuple.localPort).toBe(port);
-    await expect(plain(router, { port })).rejects.toThrow(
-      `${refused(port)}address already in use`,
-    );
+    await expect(plain(router, { port })).rejects.toThrow(`${refused(port)}address already in use`);
   });
 
   test('out of the range is refused', async () => {

@@ -5,7 +5,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { stubPath } = require('../../js/native');
 
-/** A release build is stripped, and of a tenth of this size. A debug build has the double. */
+/** Far more than a stripped release build has, far less than a debug build. */
 const DEBUG_BYTES = 30_000_000;
 
 /** @returns {'release' | 'debug'} How the native parts were built, by their size. */

@@ -19,7 +19,6 @@ const { MEDIA_CODECS, TRANSPORT_OPTIONS, nextProducerOptions } = require('./opti
  * @property {Record<CallName, Operation>} operations
  * @property {() => Promise<unknown>} settle Resolves when the worker has done all that was asked
  * of it, by one more call.
- * @property {() => unknown} close
  */
 
 /** @typedef {typeof CALLS[number]} CallName */
@@ -65,7 +64,6 @@ async function makeSubject(worker) {
       },
     },
     settle: () => worker.getResourceUsage(),
-    close: () => worker.close(),
   };
 }
 

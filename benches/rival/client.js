@@ -142,7 +142,6 @@ async function makeRivalSubject(client, workerBin) {
       },
     },
     settle: getResourceUsage,
-    close: () => client.close(),
   };
 }
 

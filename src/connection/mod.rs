@@ -7,15 +7,15 @@ use std::{fmt, future::Future, os::fd::OwnedFd, path::PathBuf, pin::Pin};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{addresses::HostAddresses, queue};
+use crate::{addresses::HostAddresses, channel::framing::MESSAGE_MAX, queue};
 
 pub mod mock;
 
 /// A future that a trait object returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// How many bytes may wait on one worker's link in each direction.
-pub const LINK_LIMIT: usize = 32 * 1024 * 1024;
+/// How many bytes may wait on one worker's link in each direction: four of the largest messages.
+pub const LINK_LIMIT: usize = 4 * (MESSAGE_MAX + ITEM_OVERHEAD);
 
 /// What an item in a queue takes beside its bytes, so that a flood of tiny ones is bounded too.
 const ITEM_OVERHEAD: usize = 64;

@@ -20,6 +20,7 @@ use crate::{
     connection::{
         Connection,
         local::{LocalConnection, LocalOptions},
+        mock::{MockConnection, MockConnectionOptions},
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
     net::{InvalidToken, InvalidUrl, Token},
@@ -158,7 +159,10 @@ pub fn connect(
         ConnectionSettings::Remote { url, token, ca } => {
             vec![remote(core, options, &url, token.as_deref(), ca)?]
         }
-        ConnectionSettings::Mock { .. } => Vec::new(),
+        ConnectionSettings::Mock { name } => {
+            let options = MockConnectionOptions { name, ..MockConnectionOptions::default() };
+            vec![Arc::new(MockConnection::new(options))]
+        }
     })
 }
 

@@ -124,7 +124,7 @@ async fn receive(
     bytes: &mut BytesMut,
     fds: &mut Vec<OwnedFd>,
 ) -> io::Result<()> {
-    let mut chunk = [0; 16 * 1024];
+    let mut chunk = vec![0; 16 * 1024];
     let count = stream
         .async_io(Interest::READABLE, || {
             let mut space = nix::cmsg_space!([std::os::fd::RawFd; 4]);
@@ -171,11 +171,11 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
         Err(why) => {
             drop(library);
             core.fail_ticket(&ticket, &why);
-            let code = match why {
+            let exit = Exit::Code(match why {
                 NoWorker::WrongSettings(_) => WRONG_SETTINGS,
                 _ => FAILURE,
-            };
-            send_end(&mut stream, &Exit::Code(code), Some(&why.to_string())).await;
+            });
+            send_end(&mut stream, &exit, Some(&why.to_string())).await;
         }
         Ok((Found::InPlace(worker), place)) => {
             run_in_place(core, pid, library, worker, place, stream).await;

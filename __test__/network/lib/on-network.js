@@ -46,10 +46,8 @@ function standIns(run) {
   /** @param {string} name */
   const standIn = (name) => test(name, outcome);
 
-  standIn.each =
-    (/** @type {readonly any[]} */ table) =>
-    (/** @type {string} */ name) =>
-      test.each(table)(name, outcome);
+  standIn.each = (/** @type {readonly any[]} */ table) => (/** @type {string} */ name) =>
+    test.each(table)(name, outcome);
 
   return {
     afterAll: () => {},
