@@ -30,9 +30,6 @@ mod web_rtc_server;
 mod web_rtc_transport;
 mod worker;
 
-#[cfg(test)]
-mod tests;
-
 pub use host::MockHost;
 pub use registry::Objects;
 pub use settings::{LogLevel, Settings, SettingsError};

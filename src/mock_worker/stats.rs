@@ -52,7 +52,7 @@ pub(super) fn stream_dumps(consumer: &Consumer, score: u8) -> Vec<Dump> {
                     payload_type: codec.payload_type,
                     mime_type: codec.mime_type.clone(),
                     clock_rate: codec.clock_rate,
-                    rid: None,
+                    rid: Some(String::new()),
                     cname: cname.clone(),
                     rtx_ssrc: stream.rtx.map(|(_, ssrc)| ssrc),
                     rtx_payload_type: stream.rtx.map(|(payload_type, _)| payload_type),
@@ -72,7 +72,7 @@ pub(super) fn stream_dumps(consumer: &Consumer, score: u8) -> Vec<Dump> {
                             payload_type,
                             mime_type: stream.mime.rtx_name(),
                             clock_rate: codec.clock_rate,
-                            rrid: None,
+                            rrid: Some(String::new()),
                             cname: cname.clone(),
                         }),
                     })
