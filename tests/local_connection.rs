@@ -48,6 +48,12 @@ fn options(what: &str) -> LocalOptions {
     }
 }
 
+#[tokio::test]
+async fn says_that_it_is_this_host() {
+    // The stub guards only workers of such a connection, and without a core it needs one.
+    assert!(LocalConnection::new(options("echo")).is_local());
+}
+
 fn request() -> SpawnRequest {
     SpawnRequest {
         version: "3.27.1".into(),

@@ -96,6 +96,10 @@ impl Connection for LocalConnection {
         self.options.name.clone()
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn addresses(&self) -> Option<HostAddresses> {
         Some(self.options.addresses.clone())
     }

@@ -38,6 +38,9 @@ const FAILURE: i32 = 1;
 /// As mediasoup-worker: these must not end it.
 const IGNORED: [i32; 5] =
     [libc::SIGPIPE, libc::SIGHUP, libc::SIGALRM, libc::SIGUSR1, libc::SIGUSR2];
+/// std catches these to report stack overflows and then returns; they must end this process at once,
+/// as they end a worker.
+const FAULTS: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
 /// What this process shall do next.
 pub enum Ending {
@@ -51,7 +54,7 @@ pub enum Ending {
 
 /// Runs the Worker with these arguments. Tells how to end.
 pub fn run(args: Vec<OsString>) -> Ending {
-    ignore_signals();
+    set_signals();
     match try_run(args) {
         Ok(ending) => ending,
         Err(why) => {
@@ -180,10 +183,14 @@ async fn forward_signals(events: mpsc::Sender<ControlEvent>) {
     }
 }
 
-fn ignore_signals() {
+fn set_signals() {
     for number in IGNORED {
         // SAFETY: no handler of ours runs; the signals are merely ignored.
         unsafe { libc::signal(number, libc::SIG_IGN) };
+    }
+    for number in FAULTS {
+        // SAFETY: back to the action that every process starts with.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
     }
 }
 

@@ -27,6 +27,9 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 /// As mediasoup-worker: these must not end it.
 const IGNORED: [i32; 5] =
     [libc::SIGPIPE, libc::SIGHUP, libc::SIGALRM, libc::SIGUSR1, libc::SIGUSR2];
+/// std catches these to report stack overflows and then returns; they must end this process at once,
+/// as they end a worker.
+const FAULTS: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
 /// These close the worker behind us, which then ends us.
 const CLOSING: [i32; 2] = [libc::SIGINT, libc::SIGTERM];
 
@@ -89,6 +92,9 @@ fn install_signals() -> io::Result<UnixStream> {
     unsafe {
         for signal in IGNORED {
             libc::signal(signal, libc::SIG_IGN);
+        }
+        for signal in FAULTS {
+            libc::signal(signal, libc::SIG_DFL);
         }
         for signal in CLOSING {
             libc::signal(signal, on_signal as *const () as libc::sighandler_t);
