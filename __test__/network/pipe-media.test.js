@@ -141,22 +141,24 @@ describe('pipeToRouter() between agents', () => {
     }
   });
 
-  test('takes a real address of the other host by hand', async () => {
-    const [left, right] = await Promise.all(
-      [first, second].map((router) =>
-        router.createPipeTransport({ listenInfo: { protocol: 'udp', ip: '127.0.0.1' } }),
-      ),
-    );
+  test.each(['tuple.localAddress', '127.0.0.1'])(
+    'connects transports by hand to %s',
+    async (ip) => {
+      const [left, right] = /** @type {[PipeTransport, PipeTransport]} */ (
+        await Promise.all(
+          [first, second].map((router) =>
+            router.createPipeTransport({ listenInfo: { protocol: 'udp', ip: '127.0.0.1' } }),
+          ),
+        )
+      );
+      /** @param {PipeTransport} transport */
+      const place = ({ tuple }) => ({
+        ip: ip === '127.0.0.1' ? ip : tuple.localAddress,
+        port: tuple.localPort,
+      });
 
-    await Promise.all([connect(left, right), connect(right, left)]);
-    expectOnePair();
-  });
+      await Promise.all([left.connect(place(right)), right.connect(place(left))]);
+      expectOnePair();
+    },
+  );
 });
-
-/**
- * @param {PipeTransport | undefined} from
- * @param {PipeTransport | undefined} to
- */
-function connect(from, to) {
-  return from?.connect({ ip: to?.tuple.localAddress ?? '', port: to?.tuple.localPort ?? 0 });
-}

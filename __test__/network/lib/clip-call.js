@@ -72,10 +72,16 @@ class ClipCall {
     const receiver = await RtpReceiver.open('0.0.0.0');
     const call = new ClipCall(await ClipSender.open({ ip, port }), receiver);
 
-    await egress.connect({ ip: LOOPBACK, port: receiver.port });
+    try {
+      await egress.connect({ ip: LOOPBACK, port: receiver.port });
 
-    for (const out of call.#sender.streams) {
-      call.legs.push(await call.#lay(out, { from, to, pipe, ingest, egress }));
+      for (const out of call.#sender.streams) {
+        call.legs.push(await call.#lay(out, { from, to, pipe, ingest, egress }));
+      }
+    } catch (error) {
+      // Open sockets would keep the process alive.
+      call.close();
+      throw error;
     }
 
     return call;

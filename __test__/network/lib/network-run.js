@@ -9,8 +9,8 @@ const { unshareArgs } = require('./means');
 
 /** @import { Result } from './results-reporter' */
 
-/** For tests of the file that nobody waits for, and for what it does at its end. */
-const END_TIMEOUT = 60_000;
+/** For what the file does at its end. */
+const END_TIMEOUT = 20_000;
 const OUTPUT_LENGTH = 20_000;
 
 /**
