@@ -8,7 +8,9 @@ const mediasoup = require('mediasoup-upstream');
 const { Horizontal, LocalConnection } = require('../..');
 const { installFakeWorker } = require('../fixtures/fake-worker');
 const { AgentProcess } = require('./lib/agent-process');
+const { AppProcess } = require('./lib/app-process');
 const { until, within } = require('./lib/deadline');
+const { AGENT, WAITING } = require('./lib/modes');
 const { MARK, marked, newMark } = require('./lib/process-table');
 
 /** A worker that scripts can be written for, behind each kind of connection. */
@@ -127,7 +129,7 @@ test.each(CONNECTIONS)("%s: output of the worker reaches mediasoup's logger", as
 
 test.each(CONNECTIONS)('%s: output right before the end of the worker is kept', async (kind) => {
   const logs = collectLogs();
-  const cry = 'x'.repeat(99);
+  const cry = '#'.repeat(99);
   const horizontal = await open(kind, {
     answers: 1,
     code: 9,
@@ -140,14 +142,73 @@ test.each(CONNECTIONS)('%s: output right before the end of the worker is kept', 
   await within(closed, 'subprocessclose');
   await until(() => logs.some((line) => line.endsWith('(stderr) END')), 'the last line');
   // A line may come in two pieces, as from any pipe.
-  expect(logs.join('').replace(/[^x]/g, '')).toHaveLength(200 * cry.length);
+  expect(logs.join('').replace(/[^#]/g, '').length).toBe(200 * cry.length);
 });
 
-test.each(CONNECTIONS)('%s: a worker that hangs ends with its Worker', async (kind) => {
+test.each(/** @type {const} */ (['waiting stub', 'one agent']))(
+  '%s: a worker that hangs is killed after its Worker was closed',
+  async (kind) => {
+    const horizontal = await open(kind, { hang: true });
+    const worker = await horizontal.mediasoup.createWorker();
+    const closed = once(worker, 'subprocessclose');
+
+    worker.close();
+    // It has five seconds to end by itself.
+    await within(closed, 'subprocessclose', 15_000);
+  },
+  30_000,
+);
+
+test.each(CONNECTIONS)('%s: a worker that hangs dies with SIGKILL to its Worker', async (kind) => {
   const horizontal = await open(kind, { hang: true });
   const worker = await horizontal.mediasoup.createWorker();
   const closed = once(worker, 'subprocessclose');
 
   process.kill(worker.pid, 'SIGKILL');
   await within(closed, 'subprocessclose');
+});
+
+test('waiting stub: no worker that hangs outlives an app that was killed', async () => {
+  const mark = /** @type {string} */ (process.env[MARK]);
+  const app = new AppProcess({
+    fixture: 'app.js',
+    args: ['stay', '2'],
+    mode: WAITING,
+    env: {
+      ...process.env,
+      FAKE_WORKER_PLAN: JSON.stringify({ hang: true }),
+      MEDIASOUP_HORIZONTAL_WORKER_BIN: `${mediasoup.version}=${workerBin}`,
+    },
+  });
+
+  await app.said('open');
+  // App, two stubs, two workers.
+  expect(marked(mark)).toHaveLength(5);
+  app.kill('SIGKILL');
+  await until(
+    () => marked(mark).length === 0,
+    () => `the end of ${JSON.stringify(marked(mark))}`,
+  );
+});
+
+test('one agent: no worker that hangs outlives an app that was killed', async () => {
+  const mark = /** @type {string} */ (process.env[MARK]);
+
+  process.env.FAKE_WORKER_PLAN = JSON.stringify({ hang: true });
+  const url = await connect('one agent');
+  const app = new AppProcess({
+    fixture: 'app.js',
+    args: ['stay', '1'],
+    mode: AGENT,
+    url: /** @type {string} */ (url),
+  });
+
+  await app.said('open');
+  // Agent, app, stub, worker.
+  expect(marked(mark)).toHaveLength(4);
+  app.kill('SIGKILL');
+  await until(
+    () => marked(mark).length === 1,
+    () => `the end of all but the agent, left ${JSON.stringify(marked(mark))}`,
+  );
 });

@@ -61,6 +61,11 @@ pub fn rewrite(
         Method::PlaintransportConnect | Method::PipetransportConnect => None,
         _ => return Ok(Rewriting::default()),
     };
+    // Nothing changes for a host that shares the app's network, and these are not connected to.
+    let unknown = matches!(purpose, Some(Purpose::WebRtc | Purpose::WebRtcServer));
+    if host.addresses.colocated && unknown {
+        return Ok(Rewriting::default());
+    }
     let mut owned = compose::to_owned(message)?;
     let message::Body::Request(request) = &mut owned else {
         return Err(DecodeError::new("not a request").into());
