@@ -5,6 +5,7 @@ export * from 'mediasoup-upstream';
 /** Workers of this host. */
 export declare class LocalConnection {
   constructor(options?: LocalConnectionOptions);
+  private readonly settings;
 }
 
 export interface LocalConnectionOptions {
@@ -17,6 +18,7 @@ export interface LocalConnectionOptions {
 /** Workers of another host, through its agent. */
 export declare class RemoteConnection {
   constructor(options: RemoteConnectionOptions);
+  private readonly settings;
 }
 
 export interface RemoteConnectionOptions {
@@ -34,6 +36,7 @@ export interface RemoteConnectionOptions {
 /** Workers without media, ports or processes, for tests. */
 export declare class MockConnection {
   constructor(options?: MockConnectionOptions);
+  private readonly settings;
 }
 
 export interface MockConnectionOptions {

@@ -157,7 +157,7 @@ class Demo {
           this.#rememberProcesses();
           log(text);
         },
-        whereIs: (worker) => horizontal.whereIs(worker).connection,
+        whereIs: (worker) => horizontal.whereIs(worker)?.connection ?? 'gone',
         signal: this.#stopping.signal,
       });
     } catch (error) {

@@ -1,9 +1,32 @@
 'use strict';
 
 /**
+ * What every connection is made of. The settings are private, so that no log shows a token.
+ */
+class BaseConnection {
+  /** @type {object} */
+  #settings;
+
+  /**
+   * @param {object} settings
+   */
+  constructor(settings) {
+    this.#settings = settings;
+  }
+
+  /**
+   * @param {BaseConnection} connection
+   * @returns {object} What the core takes.
+   */
+  static settingsOf(connection) {
+    return connection.#settings;
+  }
+}
+
+/**
  * Workers of this host.
  */
-class LocalConnection {
+class LocalConnection extends BaseConnection {
   /**
    * @param {object} [options]
    * @param {string} [options.workerBin] Path of a mediasoup-worker. Default: the one that set-up
@@ -12,14 +35,14 @@ class LocalConnection {
    * worker itself. Default true.
    */
   constructor({ workerBin, execInPlace = true } = {}) {
-    this.settings = { type: 'local', workerBin: workerBin ?? null, execInPlace };
+    super({ type: 'local', workerBin: workerBin ?? null, execInPlace });
   }
 }
 
 /**
  * Workers of another host, through its agent.
  */
-class RemoteConnection {
+class RemoteConnection extends BaseConnection {
   /**
    * @param {object} options
    * @param {string} options.url `ws://host:port` or `wss://host:port`.
@@ -31,45 +54,39 @@ class RemoteConnection {
     if (typeof url !== 'string') {
       throw new TypeError('RemoteConnection: url must be a string such as ws://host:4480');
     }
-
-    this.settings = { type: 'remote', url, token: token ?? null, ca: ca ?? null };
+    super({ type: 'remote', url, token: token ?? null, ca: ca ?? null });
   }
 }
 
 /**
  * Workers without media, ports or processes, for tests.
  */
-class MockConnection {
+class MockConnection extends BaseConnection {
   /**
    * @param {object} [options]
    * @param {string} [options.name] Default `mock`.
    */
   constructor({ name = 'mock' } = {}) {
-    this.settings = { type: 'mock', name };
+    super({ type: 'mock', name });
   }
 }
 
 /**
  * What may be given as a connection, as settings for the core.
  *
- * @param {string | LocalConnection | RemoteConnection | MockConnection} connection
+ * @param {string | BaseConnection} connection
  * @returns {object}
  */
 function toSettings(connection) {
   if (typeof connection === 'string') {
-    return new RemoteConnection({ url: connection }).settings;
+    return BaseConnection.settingsOf(new RemoteConnection({ url: connection }));
   }
-  if (
-    connection instanceof LocalConnection ||
-    connection instanceof RemoteConnection ||
-    connection instanceof MockConnection
-  ) {
-    return connection.settings;
+  if (connection instanceof BaseConnection) {
+    return BaseConnection.settingsOf(connection);
   }
-
   throw new TypeError(
     'a connection must be a URL (ws://… or wss://…), a RemoteConnection, a LocalConnection or ' +
-      'a MockConnection'
+      'a MockConnection',
   );
 }
 

@@ -39,7 +39,7 @@ function createWorkerWith(source) {
     try {
       const worker = await spawnWith(
         { [SOCKET]: socket, [TICKET]: ticket, [VALGRIND]: undefined },
-        () => mediasoup.createWorker({ ...settings, workerBin: stubPath })
+        () => mediasoup.createWorker({ ...settings, workerBin: stubPath }),
       );
 
       coreOf.set(worker, core);

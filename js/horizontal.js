@@ -33,7 +33,7 @@ class Horizontal {
   #core;
   #socket = '';
   #closed = false;
-  /** @type {Iterable<ConnectionLike> | 'environment'} */
+  /** @type {ConnectionLike[] | 'environment'} */
   #initial;
   /** @type {HorizontalOptions} */
   #options;
@@ -162,15 +162,13 @@ class Horizontal {
           environment: process.env,
           stub: stubPath,
           mediasoupDir: MEDIASOUP_DIR,
-        })
-      )
+        }),
+      ),
     );
 
     try {
       const settings =
-        this.#initial === 'environment'
-          ? [{ type: 'environment' }]
-          : [...this.#initial].map(toSettings);
+        this.#initial === 'environment' ? [{ type: 'environment' }] : this.#initial.map(toSettings);
 
       for (const one of settings) {
         unwrap(core.add(JSON.stringify(one)));

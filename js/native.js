@@ -42,7 +42,7 @@ function checkPlatform() {
   if (!PLATFORMS.includes(process.platform)) {
     throw new UnsupportedError(
       `mediasoup-horizontal cannot run Workers on ${process.platform} yet; ` +
-        `it can on ${PLATFORMS.join(' and ')}`
+        `it can on ${PLATFORMS.join(' and ')}`,
     );
   }
 }
@@ -61,7 +61,7 @@ function loadBinding() {
   } catch (error) {
     throw new Error(
       `cannot load ${file}: ${error instanceof Error ? error.message : error}. ` +
-        'In a checkout, scripts/setup builds it; in an installed package, install it again'
+        'In a checkout, scripts/setup builds it; in an installed package, install it again',
     );
   }
 }

@@ -11,6 +11,7 @@ pub mod mock_worker;
 pub mod net;
 pub mod placement;
 pub mod queue;
+pub mod quiet_writer;
 pub mod stub;
 pub mod virtual_worker;
 pub mod wire;

@@ -5,25 +5,31 @@ import connections = require('../../js/connections.js');
 
 import type { Horizontal } from '../../js/horizontal.js';
 
+type Class = abstract new (...args: never[]) => unknown;
+
 /** Compiles only for the same type, member by member. */
 type Same<A, B> = [A, B] extends [B, A] ? true : { ours: A; declared: B };
 
-/** A class as its public members and what its constructor takes. */
-type Shape<C extends abstract new (...args: never[]) => unknown> = {
-  members: { [K in Exclude<keyof InstanceType<C>, 'settings'>]: InstanceType<C>[K] };
-  parameters: ConstructorParameters<C>;
+/** The public members of a class, but those that name connections: their types are nominal. */
+type Members<C extends Class> = {
+  [K in Exclude<keyof InstanceType<C>, 'settings' | 'add'>]: InstanceType<C>[K];
 };
 
-true satisfies Same<Shape<typeof Horizontal>, Shape<typeof declared.Horizontal>>;
+type Parameter<C extends Class, N extends number> = ConstructorParameters<C>[N];
+
+true satisfies Same<Members<typeof Horizontal>, Members<typeof declared.Horizontal>>;
+true satisfies Same<Parameter<typeof Horizontal, 1>, Parameter<typeof declared.Horizontal, 1>>;
+true satisfies Same<keyof Horizontal, keyof declared.Horizontal>;
+
+type Ours = typeof connections;
+type Declared = typeof declared;
+
 true satisfies Same<
-  Shape<typeof connections.LocalConnection>,
-  Shape<typeof declared.LocalConnection>
+  Parameter<Ours['LocalConnection'], 0>,
+  Parameter<Declared['LocalConnection'], 0>
 >;
 true satisfies Same<
-  Shape<typeof connections.RemoteConnection>,
-  Shape<typeof declared.RemoteConnection>
+  Parameter<Ours['RemoteConnection'], 0>,
+  Parameter<Declared['RemoteConnection'], 0>
 >;
-true satisfies Same<
-  Shape<typeof connections.MockConnection>,
-  Shape<typeof declared.MockConnection>
->;
+true satisfies Same<Parameter<Ours['MockConnection'], 0>, Parameter<Declared['MockConnection'], 0>>;

@@ -53,3 +53,5 @@ own.close();
 new horizontal.RemoteConnection({});
 // @ts-expect-error There is no such mode.
 new horizontal.Horizontal([], { announcedMode: 'none' });
+// @ts-expect-error Only what this package makes is a connection.
+own.add({});

@@ -19,6 +19,10 @@ use sha2::{Digest, Sha256};
 
 type Failure = Box<dyn std::error::Error>;
 
+/// Fields that the schema calls optional and the worker follows without looking.
+const REQUIRED_BY_THE_WORKER: [(&str, &str); 1] =
+    [("FBS.Worker.CreateWebRtcServerRequest", "listen_infos")];
+
 fn main() -> Result<(), Failure> {
     println!("cargo:rerun-if-env-changed=MEDIASOUP_PACKAGE_DIR");
     let package = package_dir()?;
@@ -112,7 +116,8 @@ fn verifier_tables(declarations: &Declarations) -> Result<String, Failure> {
         let mut fields = String::new();
         for (name, field) in &table.fields {
             let kind = field_kind(declarations, &tables, &mut unions, &field.type_.kind)?;
-            let required = matches!(field.assign_mode, AssignMode::Required);
+            let required = matches!(field.assign_mode, AssignMode::Required)
+                || REQUIRED_BY_THE_WORKER.contains(&(path.to_string().as_str(), name.as_str()));
             // A union's tag sits in the slot before its value.
             let slot = match field.type_.kind {
                 TypeKind::Union(_) => field.vtable_index + 1,

@@ -36,7 +36,7 @@ function readIvf(file) {
     frames: [],
   };
 
-  for (let offset = file.readUInt16LE(6); offset < file.length;) {
+  for (let offset = file.readUInt16LE(6); offset < file.length; ) {
     const start = offset + FRAME_HEADER_LENGTH;
     const end = start <= file.length ? start + file.readUInt32LE(offset) : Infinity;
 

@@ -41,7 +41,7 @@ function readOggPackets(file) {
   /** @type {Buffer[]} */
   let pieces = [];
 
-  for (let offset = 0; offset < file.length;) {
+  for (let offset = 0; offset < file.length; ) {
     if (file.toString('latin1', offset, offset + 4) !== 'OggS') {
       throw new Error(`no Ogg page at byte ${offset}`);
     }

@@ -69,7 +69,7 @@ function parseKeyFrameRequests(data) {
   /** @type {number[]} */
   const ssrcs = [];
 
-  for (let offset = 0; offset + 4 <= data.length;) {
+  for (let offset = 0; offset + 4 <= data.length; ) {
     const format = data.readUInt8(offset) & 0x1f;
     const type = data.readUInt8(offset + 1);
     const end = offset + 4 + data.readUInt16BE(offset + 2) * 4;

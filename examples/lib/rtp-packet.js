@@ -110,7 +110,7 @@ function parseExtensions(profile, block) {
     return extensions;
   }
 
-  for (let offset = 0; offset < block.length;) {
+  for (let offset = 0; offset < block.length; ) {
     const first = block.readUInt8(offset++);
 
     // A zero byte is padding.

@@ -135,7 +135,7 @@ mod tests {
     fn takes_the_listen_address_when_it_is_one() {
         let addresses = AddressOptions::default().resolve(ip("127.0.0.2")).expect("fine");
         assert_eq!(addresses.bind, [ip("127.0.0.2")]);
-        assert_eq!(addresses.pipe, Some(ip("127.0.0.2")));
+        assert_eq!(addresses.pipe, None);
     }
 
     #[test]
@@ -146,13 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn pipes_over_the_first_address_that_others_reach() {
-        let options = AddressOptions {
-            bind: vec![ip("127.0.0.1"), ip("10.0.0.5"), ip("203.0.113.7")],
-            ..AddressOptions::default()
-        };
-        let addresses = options.resolve(ip("127.0.0.1")).expect("fine");
-        assert_eq!(addresses.pipe, Some(ip("10.0.0.5")));
+    fn pipes_over_an_address_of_their_own_only_where_it_is_said() {
+        let mut options =
+            AddressOptions { bind: vec![ip("10.0.0.5")], ..AddressOptions::default() };
+        assert_eq!(options.resolve(ip("127.0.0.1")).expect("fine").pipe, None);
+        options.pipe = Some(ip("10.9.0.5"));
+        assert_eq!(options.resolve(ip("127.0.0.1")).expect("fine").pipe, Some(ip("10.9.0.5")));
     }
 
     #[test]

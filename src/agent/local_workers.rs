@@ -17,9 +17,9 @@ pub struct LocalWorkers {
 
 impl LocalWorkers {
     /// `named` holds `VERSION=PATH` entries, which come first. Fails on an entry that is of no use.
-    pub fn new(named: Vec<String>) -> Result<Self, String> {
+    pub fn new(named: &[String]) -> Result<Self, String> {
         let environment = Environment::of_process();
-        let sources = BinarySources { explicit: named.clone(), ..BinarySources::default() };
+        let sources = BinarySources { explicit: named.to_vec(), ..BinarySources::default() };
         let workers = Self {
             binaries: Binaries::new(environment.clone(), sources),
             launcher: Launcher::new(environment),

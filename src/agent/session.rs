@@ -71,6 +71,10 @@ impl Session {
                 tracing::warn!(session = self.id, problem, "the controller broke the protocol");
                 Some(Goodbye::ProtocolError(problem))
             }
+            Err(LinkLost::Closed(reason)) => {
+                tracing::info!(session = self.id, reason, "the controller closed the session");
+                None
+            }
             Err(lost) => {
                 tracing::info!(session = self.id, %lost, workers = self.workers.count(), "link lost");
                 None

@@ -75,7 +75,7 @@ fn main() -> ExitCode {
 async fn run(args: AgentArgs, exit_with_stdin: bool) -> Result<(), String> {
     let named = args.worker_bin.clone();
     let options = args.into_options().map_err(|problem| problem.to_string())?;
-    let workers = Arc::new(LocalWorkers::new(named)?);
+    let workers = Arc::new(LocalWorkers::new(&named)?);
     // Before the ready line: whoever reads it may send a signal at once.
     let signals = stop_signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let stop = async move {

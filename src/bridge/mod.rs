@@ -49,9 +49,13 @@ pub struct NativeCore {
 const CLOSED: &str = "this Horizontal is closed";
 
 #[napi]
-#[allow(clippy::needless_pass_by_value, reason = "napi hands over owned strings")]
+#[allow(
+    clippy::needless_pass_by_value,
+    clippy::new_without_default,
+    reason = "napi hands over owned strings, and only JS makes one of these"
+)]
 impl NativeCore {
-    /// Takes the options as JSON. The result of `problem()` tells whether it started.
+    /// Makes one that is not started yet.
     #[napi(constructor)]
     pub fn new() -> Self {
         Self { core: None, options: config::Options::default() }
@@ -90,7 +94,9 @@ impl NativeCore {
         for connection in &connections {
             let name = connection.name();
             if names.contains(&name) {
-                connections.iter().for_each(|connection| connection.close());
+                for connection in &connections {
+                    connection.close();
+                }
                 return Err(format!("there is a connection {name} already"));
             }
             names.push(name);

@@ -1,4 +1,4 @@
-//! Reads a FlatBuffers payload by position, with every access checked.
+//! Reads a `FlatBuffers` payload by position, with every access checked.
 
 /// A payload: one channel message without its size prefix.
 #[derive(Clone, Copy)]

@@ -153,9 +153,10 @@ impl Message {
                     slot::NOTIFICATION_BODY_TYPE,
                     tables::FBS_NOTIFICATION_NOTIFICATION,
                 );
-                match method::notification_body(event) {
-                    Some(needed) if needed == body => Ok(()),
-                    _ => Err(MessageError::Direction { event }),
+                if method::takes_notification(event, body) {
+                    Ok(())
+                } else {
+                    Err(MessageError::Direction { event })
                 }
             }
             Envelope::Response(_) | Envelope::Log(_) => Err(MessageError::Kind(kind)),

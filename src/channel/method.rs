@@ -105,15 +105,16 @@ pub fn is_worker_method(method: Method) -> bool {
     (method as u8) <= (Method::WorkerCloseRouter as u8)
 }
 
-/// The table that the body of a notification to the worker is. `None`: not one that it takes.
-pub(super) fn notification_body(event: Event) -> Option<Option<usize>> {
-    match event {
-        Event::WorkerClose => Some(None),
-        Event::TransportSendRtcp => Some(Some(tables::FBS_TRANSPORT_SENDRTCPNOTIFICATION)),
-        Event::ProducerSend => Some(Some(tables::FBS_PRODUCER_SENDNOTIFICATION)),
-        Event::DataproducerSend => Some(Some(tables::FBS_DATAPRODUCER_SENDNOTIFICATION)),
-        _ => None,
-    }
+/// Whether a worker takes the notification with this table as its body.
+pub(super) fn takes_notification(event: Event, body: Option<usize>) -> bool {
+    let needed = match event {
+        Event::WorkerClose => None,
+        Event::TransportSendRtcp => Some(tables::FBS_TRANSPORT_SENDRTCPNOTIFICATION),
+        Event::ProducerSend => Some(tables::FBS_PRODUCER_SENDNOTIFICATION),
+        Event::DataproducerSend => Some(tables::FBS_DATAPRODUCER_SENDNOTIFICATION),
+        _ => return false,
+    };
+    needed == body
 }
 
 #[cfg(test)]

@@ -161,6 +161,21 @@ fn create_server() -> Message {
     )
 }
 
+#[test]
+fn a_field_that_the_worker_follows_blindly_is_required() {
+    assert!(Message::parse(create_server().into_bytes()).is_ok());
+    let mut request = worker::CreateWebRtcServerRequest {
+        web_rtc_server_id: "server".to_owned(),
+        listen_infos: Some(Vec::new()),
+    };
+    for (infos, valid) in [(Some(Vec::new()), true), (None, false)] {
+        request.listen_infos = infos;
+        let body = request::Body::WorkerCreateWebRtcServerRequest(Box::new(request.clone()));
+        let message = compose::request(9, Method::WorkerCreateWebrtcserver, "", Some(body));
+        assert_eq!(Message::parse(message.into_bytes()).is_ok(), valid);
+    }
+}
+
 proptest! {
     #[test]
     fn garbage_never_panics(payload in proptest::collection::vec(any::<u8>(), 0..400)) {

@@ -7,13 +7,18 @@ use std::{fmt, future::Future, os::fd::OwnedFd, path::PathBuf, pin::Pin};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{addresses::HostAddresses, queue};
+use crate::{addresses::HostAddresses, channel::framing::MESSAGE_MAX, queue};
+
+pub mod mock;
 
 /// A future that a trait object returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// How many bytes may wait on one worker's link in each direction.
-pub const LINK_LIMIT: usize = 32 * 1024 * 1024;
+/// How many bytes may wait on one worker's link in each direction: four of the largest messages.
+pub const LINK_LIMIT: usize = 4 * (MESSAGE_MAX + ITEM_OVERHEAD);
+
+/// What an item in a queue takes beside its bytes, so that a flood of tiny ones is bounded too.
+const ITEM_OVERHEAD: usize = 64;
 
 /// What a virtual worker asks a connection for: one real worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,9 +79,9 @@ pub enum WorkerCommand {
 impl queue::Weight for WorkerEvent {
     fn weight(&self) -> usize {
         match self {
-            Self::Message(bytes) => bytes.len(),
-            Self::Stdout(bytes) | Self::Stderr(bytes) => bytes.len(),
-            Self::Exited(_) => 1,
+            Self::Message(bytes) => ITEM_OVERHEAD + bytes.len(),
+            Self::Stdout(bytes) | Self::Stderr(bytes) => ITEM_OVERHEAD + bytes.len(),
+            Self::Exited(_) => ITEM_OVERHEAD,
         }
     }
 }
@@ -84,8 +89,8 @@ impl queue::Weight for WorkerEvent {
 impl queue::Weight for WorkerCommand {
     fn weight(&self) -> usize {
         match self {
-            Self::Message(bytes) => bytes.len(),
-            Self::Signal(_) | Self::CloseInput => 1,
+            Self::Message(bytes) => ITEM_OVERHEAD + bytes.len(),
+            Self::Signal(_) | Self::CloseInput => ITEM_OVERHEAD,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     connection::{
         Connection,
         local::{LocalConnection, LocalOptions},
+        mock::{MockConnection, MockConnectionOptions},
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
     net::{InvalidToken, InvalidUrl, Token},
@@ -39,8 +40,8 @@ pub const SELF_ADDRESSES: &str = "MEDIASOUP_HORIZONTAL_SELF_ADDRESSES";
 /// Name of the connection to this host.
 const LOCAL: &str = "local";
 
-/// What holds for a whole core.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// What holds for a whole core. No `Debug`: the environment may hold secrets.
+#[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     pub connect_timeout_ms: Option<u64>,
@@ -61,8 +62,8 @@ pub enum Announced {
     Identity,
 }
 
-/// One connection to make.
-#[derive(Debug, Clone, Deserialize)]
+/// One connection to make. No `Debug`: tokens are secrets.
+#[derive(Clone, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 #[serde(deny_unknown_fields)]
 pub enum ConnectionSettings {
@@ -158,7 +159,10 @@ pub fn connect(
         ConnectionSettings::Remote { url, token, ca } => {
             vec![remote(core, options, &url, token.as_deref(), ca)?]
         }
-        ConnectionSettings::Mock { .. } => Vec::new(),
+        ConnectionSettings::Mock { name } => {
+            let options = MockConnectionOptions { name, ..MockConnectionOptions::default() };
+            vec![Arc::new(MockConnection::new(options))]
+        }
     })
 }
 

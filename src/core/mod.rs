@@ -12,10 +12,7 @@ use std::{
     collections::HashMap,
     io,
     os::unix::net::UnixListener as StdUnixListener,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Weak, atomic::AtomicUsize},
     thread,
     time::Duration,
 };
@@ -80,7 +77,6 @@ pub struct Inner {
     workers: Mutex<HashMap<u32, String>>,
     book: Arc<AddressBook>,
     connect_timeout: Duration,
-    tickets_made: AtomicU64,
 }
 
 impl Core {
@@ -94,7 +90,6 @@ impl Core {
             workers: Mutex::default(),
             book,
             connect_timeout,
-            tickets_made: AtomicU64::new(0),
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =
@@ -163,11 +158,7 @@ impl Core {
 
     /// A new ticket for one stub.
     pub fn issue(&self, ticket: Ticket) -> String {
-        let mut random = [0; 24];
-        rand::rng().fill_bytes(&mut random);
-        let number = self.inner.tickets_made.fetch_add(1, Ordering::Relaxed);
-        let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let text = format!("{number}-{text}");
+        let text = random_text();
         self.inner.tickets.lock().insert(text.clone(), ticket);
         text
     }
@@ -275,11 +266,14 @@ struct Bound {
     folder: SocketFolder,
 }
 
+/// 192 random bits as text.
+fn random_text() -> String {
+    let mut rng = rand::rng();
+    [(); 3].iter().fold(String::new(), |text, ()| format!("{text}{:016x}", rng.next_u64()))
+}
+
 fn random_name() -> String {
-    let mut random = [0; 12];
-    rand::rng().fill_bytes(&mut random);
-    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("mediasoup-horizontal-{}-{text}", std::process::id())
+    format!("mediasoup-horizontal-{}-{}", std::process::id(), random_text())
 }
 
 /// An abstract name needs no folder and leaves nothing behind.

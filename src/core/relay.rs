@@ -4,19 +4,18 @@
 use std::{collections::VecDeque, io, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::{net::UnixStream, sync::mpsc, time::timeout};
+use tokio::{io::AsyncReadExt, net::UnixStream, sync::mpsc, time::timeout};
 
 use crate::{
     channel::framing::FrameReader,
     connection::{Exit, WorkerCommand, WorkerEvent, WorkerLink},
     queue::{self, TrySendError},
+    quiet_writer::QuietWriter,
     virtual_worker::{Output, PartId, VirtualWorker},
 };
 
 /// Bytes that may wait for the library to read before the worker is no longer read.
 const OUT_LIMIT: usize = 4 * 1024 * 1024;
-/// Bytes read from the library at once.
-const READ_CHUNK: usize = 64 * 1024;
 /// How long the library may take to read the last messages of a worker that is gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a worker may take to go once nobody wants it.
@@ -28,7 +27,7 @@ pub struct LibraryEnd {
     /// What the library writes (the worker's fd 3).
     pub input: UnixStream,
     /// What the library reads (the worker's fd 4).
-    pub output: UnixStream,
+    pub output: QuietWriter,
 }
 
 /// What happens to the stub meanwhile.
@@ -113,9 +112,10 @@ pub async fn run(
                     return exit;
                 }
             }
-            // Cancel-safe: waits for readiness only.
-            _ = relay.library.input.readable(), if relay.reading && relay.waiting.is_empty() => {
-                if let Err(error) = relay.read_library() {
+            // Cancel-safe: what was read is in the buffer.
+            read = relay.library.input.read_buf(relay.reader.buffer()),
+                if relay.reading && relay.waiting.is_empty() => {
+                if let Err(error) = relay.library_wrote(&read) {
                     relay.remark(&format!("the app's channel is broken: {error}"));
                     return relay.abandon(&mut events).await;
                 }
@@ -175,23 +175,12 @@ impl Relay {
         None
     }
 
-    fn read_library(&mut self) -> Result<(), String> {
-        let buffer = self.reader.buffer();
-        buffer.reserve(READ_CHUNK);
-        match self.library.input.try_read_buf(buffer) {
-            Ok(0) => {
-                self.reading = false;
-                self.command(WorkerCommand::CloseInput);
-                return Ok(());
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(_) => {
-                // Node resets the socket when it destroys it with data unread.
-                self.reading = false;
-                self.command(WorkerCommand::CloseInput);
-                return Ok(());
-            }
+    fn library_wrote(&mut self, read: &io::Result<usize>) -> Result<(), String> {
+        // Node resets the socket when it destroys it with data unread: an end like any other.
+        if !matches!(read, Ok(1..)) {
+            self.reading = false;
+            self.command(WorkerCommand::CloseInput);
+            return Ok(());
         }
         while let Some(bytes) = self.reader.next().map_err(|error| error.to_string())? {
             self.virtual_worker.from_library(bytes, &mut self.outputs);
@@ -232,6 +221,7 @@ impl Relay {
             match self.library.output.try_write(&self.out) {
                 Ok(count) => self.out.advance(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
                     self.writing = false;
                     self.out.clear();

@@ -158,8 +158,8 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
     let _ = writing.await;
     signals.abort();
     if let Exit::Lost(why) = &exit {
-        let line = format!("mediasoup-horizontal: the worker is lost: {why}\n");
-        say(line.as_bytes(), std::io::stderr());
+        let text = format!("mediasoup-horizontal: the worker is lost: {why}\n");
+        say(text.as_bytes(), std::io::stderr());
     }
     Ok(Ending::Exit(exit))
 }

@@ -29,6 +29,7 @@ use crate::{
     addresses::book::Host,
     connection::{Exit, InPlaceWorker, WorkerLink},
     queue,
+    quiet_writer::QuietWriter,
     stub::protocol::{self, Kind},
     virtual_worker::VirtualWorker,
 };
@@ -112,12 +113,9 @@ async fn read_hello(core: &Inner, stream: UnixStream) -> Result<Hello, HelloErro
 
 /// The library's sockets as async ones.
 pub fn library_end(input: OwnedFd, output: OwnedFd) -> io::Result<LibraryEnd> {
-    let socket = |fd: OwnedFd| {
-        let stream = std::os::unix::net::UnixStream::from(fd);
-        stream.set_nonblocking(true)?;
-        UnixStream::from_std(stream)
-    };
-    Ok(LibraryEnd { input: socket(input)?, output: socket(output)? })
+    let input = std::os::unix::net::UnixStream::from(input);
+    input.set_nonblocking(true)?;
+    Ok(LibraryEnd { input: UnixStream::from_std(input)?, output: QuietWriter::new(output.into())? })
 }
 
 /// Reads bytes and whatever fds come with them.
@@ -126,7 +124,7 @@ async fn receive(
     bytes: &mut BytesMut,
     fds: &mut Vec<OwnedFd>,
 ) -> io::Result<()> {
-    let mut chunk = [0; 16 * 1024];
+    let mut chunk = vec![0; 16 * 1024];
     let count = stream
         .async_io(Interest::READABLE, || {
             let mut space = nix::cmsg_space!([std::os::fd::RawFd; 4]);
@@ -173,11 +171,11 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
         Err(why) => {
             drop(library);
             core.fail_ticket(&ticket, &why);
-            let code = match why {
+            let exit = Exit::Code(match why {
                 NoWorker::WrongSettings(_) => WRONG_SETTINGS,
                 _ => FAILURE,
-            };
-            send_end(&mut stream, &Exit::Code(code), Some(&why.to_string())).await;
+            });
+            send_end(&mut stream, &exit, Some(&why.to_string())).await;
         }
         Ok((Found::InPlace(worker), place)) => {
             run_in_place(core, pid, library, worker, place, stream).await;

@@ -28,7 +28,7 @@ pub struct Object {
     pub part: PartId,
     /// What it closes with: a transport's Router, a Producer's transport.
     pub parent: Option<String>,
-    /// What else ends it: a transport's WebRtcServer.
+    /// What else ends it: a transport's `WebRtcServer`.
     pub server: Option<String>,
 }
 

@@ -61,30 +61,29 @@ pub fn rewrite(
         Method::PlaintransportConnect | Method::PipetransportConnect => None,
         _ => return Ok(Rewriting::default()),
     };
+    // Nothing changes for a host that shares the app's network, and these are not connected to.
+    let unknown = matches!(purpose, Some(Purpose::WebRtc | Purpose::WebRtcServer));
+    if host.addresses.colocated && unknown {
+        return Ok(Rewriting::default());
+    }
     let mut owned = compose::to_owned(message)?;
     let message::Body::Request(request) = &mut owned else {
         return Err(DecodeError::new("not a request").into());
     };
     let Some(body) = &mut request.body else { return Ok(Rewriting::default()) };
-    match purpose {
-        Some(purpose) => {
-            let changed = listen(book, host, purpose, body)?;
-            Ok(Rewriting {
-                other_port: changed.other_port.map(|body| {
-                    compose::request(request.id, request.method, &request.handler_id, Some(body))
-                }),
-                sockets: changed.sockets,
-                message: changed.rewritten.then(|| compose::compose(owned)),
-            })
-        }
-        None => {
-            let changed = connect(book, host, handler_id, body);
-            Ok(Rewriting {
-                message: changed.then(|| compose::compose(owned)),
-                ..Rewriting::default()
-            })
-        }
-    }
+    let Some(purpose) = purpose else {
+        let changed = connect(book, host, handler_id, body);
+        let message = changed.then(|| compose::compose(owned));
+        return Ok(Rewriting { message, ..Rewriting::default() });
+    };
+    let changed = listen(book, host, purpose, body)?;
+    Ok(Rewriting {
+        other_port: changed.other_port.map(|body| {
+            compose::request(request.id, request.method, &request.handler_id, Some(body))
+        }),
+        sockets: changed.sockets,
+        message: changed.rewritten.then(|| compose::compose(owned)),
+    })
 }
 
 struct Listening {
@@ -165,13 +164,13 @@ fn set_listen_infos(body: &mut Body, infos: Vec<transport::ListenInfo>) {
         Body::RouterCreatePlainTransportRequest(body) => {
             let mut infos = infos.into_iter();
             if let Some(info) = infos.next() {
-                body.options.listen_info = Box::new(info);
+                *body.options.listen_info = info;
             }
             body.options.rtcp_listen_info = infos.next().map(Box::new);
         }
         Body::RouterCreatePipeTransportRequest(body) => {
             if let Some(info) = infos.into_iter().next() {
-                body.options.listen_info = Box::new(info);
+                *body.options.listen_info = info;
             }
         }
         _ => {}

@@ -85,16 +85,16 @@ impl Bench {
         &mut self,
         method: Method,
         handler: &str,
-        body: Option<request::Body>,
+        body: impl Into<Option<request::Body>>,
     ) -> (u32, Message) {
         self.last_id += 1;
         let id = self.last_id;
-        let out = self.library(compose::request(id, method, handler, body));
+        let out = self.library(compose::request(id, method, handler, body.into()));
         (id, one_to_worker(out))
     }
 
     /// A request that the worker accepts without a body.
-    fn accepted(&mut self, method: Method, handler: &str, body: Option<request::Body>) {
+    fn accepted(&mut self, method: Method, handler: &str, body: request::Body) {
         let (id, sent) = self.request(method, handler, body);
         let answer = one_to_library(self.worker(compose::accepted(request_id(&sent), None)));
         let Envelope::Response(response) = answer.envelope() else { panic!("an answer") };
@@ -124,10 +124,10 @@ fn request_id(message: &Message) -> u32 {
     message.request_id().expect("a request")
 }
 
-fn create_router(id: &str) -> Option<request::Body> {
-    Some(request::Body::WorkerCreateRouterRequest(Box::new(worker::CreateRouterRequest {
+fn create_router(id: &str) -> request::Body {
+    request::Body::WorkerCreateRouterRequest(Box::new(worker::CreateRouterRequest {
         router_id: id.to_owned(),
-    })))
+    }))
 }
 
 fn listen_info(ip: &str, port: u16) -> transport::ListenInfo {
@@ -144,22 +144,20 @@ fn listen_info(ip: &str, port: u16) -> transport::ListenInfo {
     }
 }
 
-fn create_pipe(id: &str, ip: &str) -> Option<request::Body> {
+fn create_pipe(id: &str, ip: &str) -> request::Body {
     let options = pipe_transport::PipeTransportOptions {
         base: Box::default(),
         listen_info: Box::new(listen_info(ip, 0)),
         enable_rtx: false,
         enable_srtp: false,
     };
-    Some(request::Body::RouterCreatePipeTransportRequest(Box::new(
-        router::CreatePipeTransportRequest {
-            transport_id: id.to_owned(),
-            options: Box::new(options),
-        },
-    )))
+    request::Body::RouterCreatePipeTransportRequest(Box::new(router::CreatePipeTransportRequest {
+        transport_id: id.to_owned(),
+        options: Box::new(options),
+    }))
 }
 
-fn create_plain(id: &str, ip: &str, port: u16) -> Option<request::Body> {
+fn create_plain(id: &str, ip: &str, port: u16) -> request::Body {
     let options = plain_transport::PlainTransportOptions {
         base: Box::default(),
         listen_info: Box::new(listen_info(ip, port)),
@@ -169,20 +167,20 @@ fn create_plain(id: &str, ip: &str, port: u16) -> Option<request::Body> {
         enable_srtp: false,
         srtp_crypto_suite: None,
     };
-    Some(request::Body::RouterCreatePlainTransportRequest(Box::new(
+    request::Body::RouterCreatePlainTransportRequest(Box::new(
         router::CreatePlainTransportRequest {
             transport_id: id.to_owned(),
             options: Box::new(options),
         },
-    )))
+    ))
 }
 
-fn connect_pipe(ip: &str, port: u16) -> Option<request::Body> {
-    Some(request::Body::PipeTransportConnectRequest(Box::new(pipe_transport::ConnectRequest {
+fn connect_pipe(ip: &str, port: u16) -> request::Body {
+    request::Body::PipeTransportConnectRequest(Box::new(pipe_transport::ConnectRequest {
         ip: ip.to_owned(),
         port: Some(port),
         srtp_parameters: None,
-    })))
+    }))
 }
 
 fn pipe_dump(id: &str, ip: &str, port: u16) -> response::Body {
@@ -238,7 +236,7 @@ fn plain_listen(message: &Message) -> transport::ListenInfo {
 #[test]
 fn requests_keep_their_bytes_but_the_id() {
     let mut bench = Bench::new(here(), book());
-    let original = compose::request(77, Method::WorkerCreateRouter, "", create_router("r"));
+    let original = compose::request(77, Method::WorkerCreateRouter, "", Some(create_router("r")));
     let expected = original.clone().into_bytes();
     let mut sent = one_to_worker(bench.library(original));
     let id = request_id(&sent);
@@ -322,7 +320,7 @@ fn objects_are_tracked_until_they_close() {
         preferred_layers: None::<Box<consumer::ConsumerLayers>>,
         ignore_dtx: false,
     }));
-    bench.accepted(Method::TransportConsume, "t", Some(consume));
+    bench.accepted(Method::TransportConsume, "t", consume);
     let score = compose::notification("c", Event::ConsumerProducerPause, None);
     one_to_library(bench.worker(score));
     one_to_library(bench.worker(compose::notification("c", Event::ConsumerProducerClose, None)));
@@ -332,7 +330,7 @@ fn objects_are_tracked_until_they_close() {
     let close = request::Body::WorkerCloseRouterRequest(Box::new(worker::CloseRouterRequest {
         router_id: "r".to_owned(),
     }));
-    bench.accepted(Method::WorkerCloseRouter, "", Some(close));
+    bench.accepted(Method::WorkerCloseRouter, "", close);
     assert!(bench.worker.objects().is_empty());
 }
 
@@ -361,8 +359,12 @@ fn colocated_hosts_get_the_app_s_own_bytes() {
     let book = book();
     book.set_fleet([Some(here().addresses.as_ref().clone())].into_iter());
     let mut bench = Bench::new(here(), book);
-    let original =
-        compose::request(3, Method::RouterCreatePipetransport, "r", create_pipe("t", "127.0.0.1"));
+    let original = compose::request(
+        3,
+        Method::RouterCreatePipetransport,
+        "r",
+        Some(create_pipe("t", "127.0.0.1")),
+    );
     let expected = original.clone().into_bytes();
     let mut sent = one_to_worker(bench.library(original));
     assert!(sent.patch_id(3));
@@ -435,7 +437,7 @@ fn webrtc_listen_infos_are_rewritten_one_by_one() {
             options: Box::new(options),
         },
     ));
-    let (_, sent) = bench.request(Method::RouterCreateWebrtctransport, "r", Some(body));
+    let (_, sent) = bench.request(Method::RouterCreateWebrtctransport, "r", body);
     let request::BodyRef::RouterCreateWebRtcTransportRequest(body) =
         compose::request_body(&sent).expect("a body")
     else {

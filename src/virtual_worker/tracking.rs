@@ -89,7 +89,7 @@ fn subject<'a>(body: &BodyRef<'a>) -> Result<&'a str, DecodeError> {
     })
 }
 
-/// The WebRtcServer that a new transport listens on.
+/// The `WebRtcServer` that a new transport listens on.
 fn server<'a>(body: &BodyRef<'a>) -> Result<Option<&'a str>, DecodeError> {
     let BodyRef::RouterCreateWebRtcTransportRequest(body) = body else { return Ok(None) };
     let body: &router::CreateWebRtcTransportRequestRef<'a> = body;

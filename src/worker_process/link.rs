@@ -21,6 +21,7 @@ use crate::{
     channel::framing::FramingError,
     connection::{Exit, LINK_LIMIT, WorkerCommand, WorkerEvent, WorkerLink},
     queue,
+    quiet_writer::QuietWriter,
 };
 
 /// How far the end of a worker has been decided.
@@ -134,9 +135,8 @@ impl Tasks {
         output: unix::net::UnixStream,
         child: Option<Arc<Child>>,
     ) -> io::Result<Link> {
-        input.set_nonblocking(true)?;
         output.set_nonblocking(true)?;
-        let (input, output) = (UnixStream::from_std(input)?, UnixStream::from_std(output)?);
+        let (input, output) = (QuietWriter::new(input)?, UnixStream::from_std(output)?);
         let (commands, commanded) = queue::bounded(LINK_LIMIT);
         let (events, heard) = queue::bounded(LINK_LIMIT);
         let endings = Endings::new();

@@ -3,13 +3,13 @@
 use std::{collections::VecDeque, io, io::IoSlice, sync::Arc};
 
 use bytes::{Buf, Bytes};
-use tokio::{io::AsyncWriteExt, net::UnixStream, select};
+use tokio::select;
 
 use super::{
     child::Child,
     link::{Ending, Endings},
 };
-use crate::{connection::WorkerCommand, queue};
+use crate::{connection::WorkerCommand, queue, quiet_writer::QuietWriter};
 
 /// How many bytes leave the bounded queue before they are written. Behind more than this, a
 /// signal or the end of the input waits for the worker to read.
@@ -22,7 +22,7 @@ const SLICES: usize = 64;
 pub struct Writer {
     /// `None` for a worker that is not our child.
     pub child: Option<Arc<Child>>,
-    pub input: UnixStream,
+    pub input: QuietWriter,
     pub commands: queue::Receiver<WorkerCommand>,
     pub endings: Endings,
 }
@@ -38,7 +38,7 @@ impl Writer {
             select! {
                 biased;
                 // Cancel-safe: a write that was dropped has written nothing.
-                written = pending.write(&mut self.input), if !pending.is_empty() => {
+                written = pending.write(&self.input), if !pending.is_empty() => {
                     // The worker is gone or will be; what it said is still being read.
                     if let Err(error) = written {
                         tracing::debug!(%error, "a worker closed its input");
@@ -119,7 +119,7 @@ impl Pending {
     }
 
     /// Writes once, as much as the kernel takes. Cancel-safe.
-    async fn write(&mut self, input: &mut UnixStream) -> io::Result<()> {
+    async fn write(&mut self, input: &QuietWriter) -> io::Result<()> {
         let written = {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut count = 0;

@@ -1,15 +1,16 @@
 'use strict';
 
-const { spawn, spawnSync } = require('node:child_process');
-const { once } = require('node:events');
+const { spawn } = require('node:child_process');
+const { EventEmitter, once } = require('node:events');
 const readline = require('node:readline');
 const { within } = require('../../../examples/lib/deadline');
 const { RESULTS_FD } = require('./inside');
+const { unshareArgs } = require('./means');
 
 /** @import { Result } from './results-reporter' */
 
-const STOP_TIMEOUT = 10_000;
-const PROBE_TIMEOUT = 10_000;
+/** For what the file does at its end. */
+const END_TIMEOUT = 20_000;
 const OUTPUT_LENGTH = 20_000;
 
 /**
@@ -20,28 +21,33 @@ class NetworkRun {
   /** @type {import('node:child_process').ChildProcess | undefined} */
   #child;
   /** @type {Promise<string>} */
-  #ended = Promise.resolve('it was never started');
-  /** @type {Map<string, PromiseWithResolvers<Result>>} */
-  #results = new Map();
+  #ended = Promise.resolve('it was not started');
+  /** Why there will be no more results. */
+  #over = '';
   #output = '';
+  /** @type {Map<string, Result>} */
+  #results = new Map();
+  #news = new EventEmitter();
 
   /** @param {string} file */
   constructor(file) {
     this.#file = file;
+    this.#news.setMaxListeners(Number.POSITIVE_INFINITY);
   }
 
   start() {
-    const unshare = unshareArgs();
-
-    checkMeans(unshare);
-
-    const args = [...unshare, process.execPath, require.resolve('./world'), this.#file];
+    const args = [...unshareArgs(), process.execPath, require.resolve('./world'), this.#file];
     const child = spawn('unshare', args, { stdio: ['pipe', 'pipe', 'pipe', 'pipe'] });
     const results = /** @type {import('node:stream').Readable} */ (child.stdio[RESULTS_FD]);
-    const lines = readline.createInterface({ input: results });
 
     this.#child = child;
-    lines.on('line', (line) => this.#take(JSON.parse(line)));
+    readline.createInterface({ input: results }).on('line', (line) => {
+      /** @type {Result} */
+      const result = JSON.parse(line);
+
+      this.#results.set(result.name, result);
+      this.#news.emit('news');
+    });
 
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text) => {
@@ -53,7 +59,10 @@ class NetworkRun {
       ([code, signal]) => (signal ? `signal ${signal}` : `exit status ${code}`),
       (error) => error.message,
     );
-    void this.#ended.then((reason) => this.#failRest(reason));
+    void this.#ended.then((reason) => {
+      this.#over = reason;
+      this.#news.emit('news');
+    });
   }
 
   /**
@@ -62,7 +71,14 @@ class NetworkRun {
    * @param {string} name
    */
   async outcome(name) {
-    const { status, failures } = await this.#result(name).promise;
+    while (!this.#results.has(name) && this.#over === '') {
+      await once(this.#news, 'news');
+    }
+
+    const { status, failures } = this.#results.get(name) ?? {
+      status: 'lost',
+      failures: [this.#withOutput(`the app's host told no result of "${name}"`)],
+    };
 
     if (status !== 'passed') {
       const error = new Error(failures.join('\n') || `the test was ${status}`);
@@ -73,42 +89,32 @@ class NetworkRun {
     }
   }
 
+  /** Ends all hosts. Throws what went wrong outside of the tests. */
   async stop() {
-    // Its end means the end of everything in there, at once.
-    this.#child?.stdin?.destroy();
+    const child = this.#child;
+
+    if (child === undefined) {
+      return;
+    }
 
     try {
-      await within(this.#ended, { ms: STOP_TIMEOUT, what: 'the end of all hosts' });
+      await within(this.#ended, { ms: END_TIMEOUT, what: `the end of ${this.#file}` });
     } finally {
-      this.#child?.kill('SIGKILL');
+      // The end of its stdin ends everything in there, at once.
+      child.stdin?.destroy();
+      child.kill('SIGKILL');
+    }
+
+    const allPassed = [...this.#results.values()].every(({ status }) => status === 'passed');
+
+    if (allPassed && child.exitCode !== 0) {
+      throw new Error(this.#withOutput('something failed outside of the tests'));
     }
   }
 
-  /** @param {Result} result */
-  #take(result) {
-    this.#result(result.name).resolve(result);
-  }
-
-  /** @param {string} reason */
-  #failRest(reason) {
-    const failure = `the run on the app's host gave no result (${reason}):\n${this.#output}`;
-
-    this.#result = (name) => {
-      const failed = Promise.withResolvers();
-
-      failed.resolve({ name, status: 'failed', failures: [failure] });
-
-      return failed;
-    };
-  }
-
-  /** @param {string} name */
-  #result(name) {
-    const result = this.#results.get(name) ?? Promise.withResolvers();
-
-    this.#results.set(name, result);
-
-    return result;
+  /** @param {string} problem */
+  #withOutput(problem) {
+    return `${problem} (${this.#over}). It said:\n${this.#output.trim()}`;
   }
 }
 

@@ -8,8 +8,8 @@ const { NetworkRun } = require('./network-run');
  * loads it as always, where each test stands for the one of the same name in a second jest that
  * runs on the app's host.
  *
- * @typedef {Pick<typeof globalThis, 'afterAll' | 'afterEach' | 'beforeAll' | 'describe' | 'test'>}
- *   TestGlobals
+ * @typedef {Pick<typeof globalThis, 'afterAll' | 'afterEach' | 'beforeAll' |
+ *   'beforeEach' | 'describe' | 'test'>} TestGlobals
  */
 
 /** For one test, or for all that a file does first. Each step in it has a deadline of its own. */
@@ -25,7 +25,7 @@ function onNetwork(file) {
   if (process.env[INSIDE]) {
     jest.setTimeout(TEST_TIMEOUT);
 
-    return { afterAll, afterEach, beforeAll, describe, test };
+    return { afterAll, afterEach, beforeAll, beforeEach, describe, test };
   }
 
   const run = new NetworkRun(file);
@@ -46,15 +46,14 @@ function standIns(run) {
   /** @param {string} name */
   const standIn = (name) => test(name, outcome);
 
-  standIn.each =
-    (/** @type {readonly any[]} */ table) =>
-    (/** @type {string} */ name) =>
-      test.each(table)(name, outcome);
+  standIn.each = (/** @type {readonly any[]} */ table) => (/** @type {string} */ name) =>
+    test.each(table)(name, outcome);
 
   return {
     afterAll: () => {},
     afterEach: () => {},
     beforeAll: () => {},
+    beforeEach: () => {},
     describe,
     test: /** @type {jest.It} */ (/** @type {unknown} */ (standIn)),
   };

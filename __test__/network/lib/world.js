@@ -9,17 +9,21 @@
  */
 
 const { execFileSync, spawn } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
 const { GATEWAY_INSIDE, PREFIX6, hosts } = require('./hosts');
 const { INSIDE, RESULTS_FD } = require('./inside');
 
 /** @typedef {import('./hosts').Host} Host */
 
-const ROOT = require('node:path').join(__dirname, '..', '..', '..');
+const ROOT = path.join(__dirname, '..', '..', '..');
+const TEMPORARY = '/run/tmp';
 const COMMAND_TIMEOUT = 10_000;
 
 function makeHosts() {
   // `ip netns` keeps its names here. Outside of this mount namespace nobody sees them.
   run('mount', ['-t', 'tmpfs', 'tmpfs', '/run']);
+  fs.mkdirSync(TEMPORARY);
   ip(['link set lo up', ...['lan', 'inside'].flatMap(bridgeCommands)]);
 
   for (const host of Object.values(hosts)) {
@@ -105,7 +109,8 @@ function runTests(file) {
 
   return spawn('ip', ['netns', 'exec', hosts.app.name, process.execPath, ...args], {
     cwd: ROOT,
-    env: { ...process.env, [INSIDE]: '1' },
+    // Whatever is left there goes with the mount.
+    env: { ...process.env, TMPDIR: TEMPORARY, [INSIDE]: '1' },
     stdio: ['ignore', 'inherit', 'inherit', RESULTS_FD],
   });
 }

@@ -90,7 +90,9 @@ class OpenMode {
 
     // All that is started from here on carries it.
     process.env[MARK] = mark;
-    const agent = mode.remote ? await AgentProcess.start({ args: agentArgs }) : undefined;
+    const agent = mode.remote
+      ? await AgentProcess.start({ args: ['--max-workers', '64', ...agentArgs] })
+      : undefined;
 
     return new OpenMode(mode, mark, agent, await agent?.url());
   }

@@ -88,6 +88,17 @@ async function gone(pid) {
   await until(() => !isRunning(pid), `the end of process ${pid}`);
 }
 
+/** @param {number[]} pids */
+function killAll(pids) {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+}
+
 /**
  * @param {number} pid
  * @returns {string[]} Its environment, one variable each.
@@ -188,6 +199,7 @@ module.exports = {
   environmentOf,
   gone,
   isRunning,
+  killAll,
   marked,
   markedEnv,
   newMark,

@@ -53,9 +53,9 @@ pub fn replace(binary: &Path, args: &[OsString], env: Vec<(OsString, OsString)>)
 /// Puts the two fds where a worker expects its channel: 3 is its input, 4 its output.
 pub fn install_channel(input: OwnedFd, output: OwnedFd) -> io::Result<()> {
     // First out of the way: either may be 3 or 4 itself, to be closed before dup2 takes the number.
-    let input = move_above(input, 10)?;
-    let output = move_above(output, 10)?;
-    for (from, to) in [(&input, 3), (&output, 4)] {
+    let (high_input, high_output) = (copy_above(&input, 10)?, copy_above(&output, 10)?);
+    drop((input, output));
+    for (from, to) in [(&high_input, 3), (&high_output, 4)] {
         // SAFETY: `from` is open and owned here; `to` is a fixed number that mediasoup gave us.
         if unsafe { libc::dup2(from.as_raw_fd(), to) } == -1 {
             return Err(io::Error::last_os_error());
@@ -64,7 +64,7 @@ pub fn install_channel(input: OwnedFd, output: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn move_above(fd: OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
+fn copy_above(fd: &OwnedFd, lowest: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: `fd` is open; the new descriptor is owned by nobody else.
     unsafe {
         match libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) {
@@ -123,9 +123,12 @@ pub fn receive(socket: RawFd, bytes: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::R
         while !header.is_null() {
             if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
                 let bytes = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
-                let data = libc::CMSG_DATA(header).cast::<RawFd>();
+                let data = libc::CMSG_DATA(header);
                 for index in 0..bytes / size_of::<RawFd>() {
-                    fds.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
+                    let mut fd: RawFd = -1;
+                    let from = data.add(index * size_of::<RawFd>());
+                    ptr::copy_nonoverlapping(from, (&raw mut fd).cast(), size_of::<RawFd>());
+                    fds.push(OwnedFd::from_raw_fd(fd));
                 }
             }
             header = libc::CMSG_NXTHDR(&raw const message, header);

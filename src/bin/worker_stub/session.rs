@@ -165,8 +165,14 @@ impl Session {
                     .collect();
                 Ok(())
             }
-            Kind::Stdout => write_all(io::stdout(), fields),
-            Kind::Stderr => write_all(io::stderr(), fields),
+            Kind::Stdout => {
+                write_all(io::stdout(), fields);
+                Ok(())
+            }
+            Kind::Stderr => {
+                write_all(io::stderr(), fields);
+                Ok(())
+            }
             Kind::ExitCode => exit(number().unwrap_or(FAILURE)),
             Kind::ExitSignal => process::die_by(number().unwrap_or(libc::SIGKILL)),
             Kind::Hello | Kind::Signal => Err(bad_protocol()),
@@ -219,12 +225,11 @@ fn bad_protocol() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the core speaks another protocol")
 }
 
-fn write_all(mut to: impl Write, fields: &[&[u8]]) -> io::Result<()> {
+fn write_all(mut to: impl Write, fields: &[&[u8]]) {
     for field in fields {
         // Node may have closed its end; the worker must not suffer for it.
         let _ = to.write_all(field).and_then(|()| to.flush());
     }
-    Ok(())
 }
 
 fn poll_entry(fd: RawFd) -> libc::pollfd {

@@ -142,12 +142,12 @@ impl Workers {
         let Some(Worker::Starting(reply)) = self.table.remove(&handle) else {
             return Err(unexpected("SPAWNED", handle));
         };
-        let (commands, received) = queue::bounded(LINK_LIMIT);
+        let (commands, commanded) = queue::bounded(LINK_LIMIT);
         let (events, receiver) = queue::bounded(LINK_LIMIT);
         let fate = watch::Sender::new(Fate::Runs);
         let forward = Forward {
             handle,
-            commands: received,
+            commands: commanded,
             outbound: self.outbound.clone(),
             events: events.clone(),
             fate: fate.subscribe(),

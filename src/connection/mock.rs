@@ -1,0 +1,310 @@
+//! A connection whose workers are mock workers: no process, no port, no media.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::{
+    BoxFuture, Connection, Exit, LINK_LIMIT, Load, SpawnError, SpawnRequest, WorkerCommand,
+    WorkerEvent, WorkerLink,
+};
+use crate::{
+    MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
+    addresses::{HostAddresses, PortPolicy},
+    channel::Message,
+    mock_worker::{MockHost, MockOptions, MockWorker, Objects, Settings},
+    queue,
+};
+
+/// The code that a worker ends with when it refuses its settings.
+const WRONG_SETTINGS: i32 = 42;
+
+/// What a mock connection is made of.
+#[derive(Debug, Clone)]
+pub struct MockConnectionOptions {
+    pub name: String,
+    /// The host that its workers run on, shared or not with other mock connections.
+    pub host: MockHost,
+    pub addresses: HostAddresses,
+    pub max_workers: usize,
+    /// The pid of its first worker; the next ones follow.
+    pub first_pid: u32,
+    pub seed: u64,
+}
+
+impl Default for MockConnectionOptions {
+    fn default() -> Self {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self {
+            name: "mock".to_owned(),
+            host: MockHost::new(),
+            addresses: HostAddresses {
+                colocated: true,
+                bind: vec![loopback],
+                pipe: Some(loopback),
+                announced: Vec::new(),
+                behind_nat: false,
+                port_range: None,
+                port_policy: PortPolicy::default(),
+                app_seen_as: None,
+            },
+            max_workers: 1024,
+            first_pid: 100_001,
+            seed: 1,
+        }
+    }
+}
+
+/// A source of mock workers. It runs them as tasks of the runtime that spawns them.
+pub struct MockConnection {
+    shared: Arc<Shared>,
+}
+
+/// Looks into a mock connection and plays fate, for tests.
+#[derive(Clone)]
+pub struct MockHandle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: MockConnectionOptions,
+    state: Mutex<State>,
+}
+
+struct State {
+    next_pid: u32,
+    closed: bool,
+    live: BTreeMap<u32, Live>,
+    violations: Vec<String>,
+}
+
+struct Live {
+    worker: Arc<Mutex<MockWorker>>,
+    control: mpsc::UnboundedSender<Control>,
+}
+
+enum Control {
+    Exit(Exit),
+    Emit(Message),
+}
+
+impl MockConnection {
+    pub fn new(options: MockConnectionOptions) -> Self {
+        let state = State {
+            next_pid: options.first_pid,
+            closed: false,
+            live: BTreeMap::new(),
+            violations: Vec::new(),
+        };
+        Self { shared: Arc::new(Shared { options, state: Mutex::new(state) }) }
+    }
+
+    pub fn handle(&self) -> MockHandle {
+        MockHandle { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Default for MockConnection {
+    fn default() -> Self {
+        Self::new(MockConnectionOptions::default())
+    }
+}
+
+impl Connection for MockConnection {
+    fn name(&self) -> String {
+        self.shared.options.name.clone()
+    }
+
+    fn addresses(&self) -> Option<HostAddresses> {
+        Some(self.shared.options.addresses.clone())
+    }
+
+    fn load(&self) -> Option<Load> {
+        let workers = self.shared.state.lock().live.len();
+        Some(Load { workers, max_workers: self.shared.options.max_workers })
+    }
+
+    /// Starts a mock worker. A `worker_bin` is passed over: the mock stands in for any binary.
+    fn spawn(&self, request: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>> {
+        Box::pin(async move { self.shared.spawn(&request) })
+    }
+
+    fn close(&self) {
+        let mut state = self.shared.state.lock();
+        state.closed = true;
+        for live in state.live.values() {
+            let exit = Exit::Lost(format!("{} is closed", self.shared.options.name));
+            // A task that ended meanwhile needs no telling.
+            let _ = live.control.send(Control::Exit(exit));
+        }
+    }
+}
+
+impl MockHandle {
+    /// The pids of the workers that live.
+    pub fn workers(&self) -> Vec<u32> {
+        self.shared.state.lock().live.keys().copied().collect()
+    }
+
+    /// Ends a worker in that way. False if it does not live.
+    pub fn kill(&self, pid: u32, exit: Exit) -> bool {
+        self.shared.control(pid, Control::Exit(exit))
+    }
+
+    /// Lets a worker send a message, such as a notification. False if it does not live.
+    pub fn emit(&self, pid: u32, message: Message) -> bool {
+        self.shared.control(pid, Control::Emit(message))
+    }
+
+    /// How many objects are open in a worker.
+    pub fn objects(&self, pid: u32) -> Option<Objects> {
+        let worker = Arc::clone(&self.shared.state.lock().live.get(&pid)?.worker);
+        let objects = worker.lock().objects();
+        Some(objects)
+    }
+
+    /// How many sockets are bound on the workers' host.
+    pub fn sockets(&self) -> usize {
+        self.shared.options.host.sockets()
+    }
+
+    /// Everything that would have crashed or hung real workers, of all workers ever.
+    pub fn violations(&self) -> Vec<String> {
+        let state = self.shared.state.lock();
+        let mut all = state.violations.clone();
+        for live in state.live.values() {
+            all.extend_from_slice(live.worker.lock().violations());
+        }
+        all
+    }
+}
+
+impl Shared {
+    fn control(&self, pid: u32, control: Control) -> bool {
+        self.state.lock().live.get(&pid).is_some_and(|live| live.control.send(control).is_ok())
+    }
+
+    fn spawn(self: &Arc<Self>, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {
+        let name = &self.options.name;
+        if request.version != MEDIASOUP_VERSION || request.fingerprint != SCHEMA_FINGERPRINT {
+            return Err(SpawnError::Incompatible(format!(
+                "{name} speaks mediasoup {MEDIASOUP_VERSION}, not {} with schema {}",
+                request.version, request.fingerprint
+            )));
+        }
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(SpawnError::Unreachable(format!("{name} is closed")));
+        }
+        if state.live.len() >= self.options.max_workers {
+            return Err(SpawnError::Full(format!("{name} has no room for another worker")));
+        }
+        let pid = state.next_pid;
+        state.next_pid += 1;
+        let (commands, incoming) = queue::bounded(LINK_LIMIT);
+        let (outgoing, events) = queue::bounded(LINK_LIMIT);
+        match Settings::parse(&request.args, &request.dtls) {
+            Err(error) => {
+                let complaint = format!("mediasoup-worker::run() | settings error: {error}\n");
+                tokio::spawn(async move {
+                    // Nobody may be listening any more, and then nothing is lost.
+                    let _ = outgoing.send(WorkerEvent::Stderr(Bytes::from(complaint))).await;
+                    let _ = outgoing.send(WorkerEvent::Exited(Exit::Code(WRONG_SETTINGS))).await;
+                });
+            }
+            Ok(settings) => {
+                let worker = Arc::new(Mutex::new(MockWorker::new(MockOptions {
+                    pid,
+                    seed: self.options.seed.wrapping_add(u64::from(pid)),
+                    settings,
+                    host: self.options.host.clone(),
+                })));
+                let (control, orders) = mpsc::unbounded_channel();
+                state.live.insert(pid, Live { worker: Arc::clone(&worker), control });
+                tokio::spawn(run(Arc::clone(self), pid, worker, incoming, orders, outgoing));
+            }
+        }
+        Ok(WorkerLink { pid, addresses: self.options.addresses.clone(), commands, events })
+    }
+
+    fn forget(&self, pid: u32) {
+        let mut state = self.state.lock();
+        if let Some(live) = state.live.remove(&pid) {
+            let mut worker = live.worker.lock();
+            state.violations.extend_from_slice(worker.violations());
+            // The task still holds it; its sockets are free as soon as it is gone from the list.
+            worker.terminate();
+        }
+    }
+}
+
+/// Lives a worker's life.
+async fn run(
+    shared: Arc<Shared>,
+    pid: u32,
+    worker: Arc<Mutex<MockWorker>>,
+    mut commands: queue::Receiver<WorkerCommand>,
+    mut orders: mpsc::UnboundedReceiver<Control>,
+    events: queue::Sender<WorkerEvent>,
+) {
+    let mut messages = worker.lock().start();
+    let exit = loop {
+        for message in messages {
+            // The link is gone; the next round ends the worker.
+            let _ = events.send(WorkerEvent::Message(message.into_bytes())).await;
+        }
+        if worker.lock().is_closed() {
+            break Exit::Code(0);
+        }
+        // Every arm is cancel-safe: what is not received stays in its queue.
+        let step = tokio::select! {
+            biased;
+            () = events.closed() => Step::Exit(Exit::Code(0)),
+            Some(order) = orders.recv() => match order {
+                Control::Exit(exit) => Step::Exit(exit),
+                Control::Emit(message) => Step::Send(vec![message]),
+            },
+            command = commands.recv() => obey(&worker, command),
+        };
+        match step {
+            Step::Send(next) => messages = next,
+            Step::Exit(exit) => break exit,
+        }
+    };
+    shared.forget(pid);
+    // Without a link nobody waits for it.
+    let _ = events.send(WorkerEvent::Exited(exit)).await;
+}
+
+enum Step {
+    Send(Vec<Message>),
+    Exit(Exit),
+}
+
+fn obey(worker: &Mutex<MockWorker>, command: Option<WorkerCommand>) -> Step {
+    match command {
+        None | Some(WorkerCommand::CloseInput) => Step::Exit(Exit::Code(0)),
+        Some(WorkerCommand::Signal(signal)) => match signal {
+            libc::SIGINT | libc::SIGTERM => Step::Exit(Exit::Code(0)),
+            libc::SIGKILL | libc::SIGQUIT | libc::SIGABRT | libc::SIGSEGV => {
+                Step::Exit(Exit::Signal(signal))
+            }
+            // The worker ignores these: PIPE, HUP, ALRM, USR1, USR2 and what ends no process.
+            _ => Step::Send(Vec::new()),
+        },
+        Some(WorkerCommand::Message(bytes)) => match Message::parse(BytesMut::from(bytes)) {
+            Ok(message) => Step::Send(worker.lock().handle(&message)),
+            // A real worker checks nothing and crashes on it.
+            Err(error) => {
+                worker.lock().note_violation(error.to_string());
+                Step::Exit(Exit::Signal(libc::SIGSEGV))
+            }
+        },
+    }
+}

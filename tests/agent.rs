@@ -1,0 +1,282 @@
+//! The agent's binary with worker scripts: how it starts, ends and what it leaves behind.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use bytes::{BufMut, BytesMut};
+use mediasoup_horizontal::{
+    MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
+    connection::{
+        Connection, DtlsFiles, Exit, SpawnError, SpawnRequest, WorkerCommand, WorkerEvent,
+        WorkerLink,
+        remote::{RemoteConnection, RemoteOptions},
+    },
+    net::{Backoff, Token},
+};
+use nix::{
+    errno::Errno,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::{Instant, sleep, timeout},
+};
+
+const ECHO: &str = "#!/bin/sh\nexec cat <&3 >&4\n";
+const DEAF: &str = "#!/bin/sh\ntrap '' TERM INT HUP\nwhile :; do sleep 1; done\n";
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(30), future).await.expect("took longer than a test may")
+}
+
+fn script(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mediasoup-horizontal-agent"));
+    command
+        .args(args)
+        .env_remove("MEDIASOUP_HORIZONTAL_TOKEN")
+        .env_remove("MEDIASOUP_WORKER_BIN")
+        .env("MEDIASOUP_HORIZONTAL_CACHE", "/nonexistent")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+struct Running {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    ready: Value,
+    _folder: TempDir,
+}
+
+impl Running {
+    async fn new(worker: &str, args: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = script(folder.path(), "worker", worker);
+        let named = format!("{MEDIASOUP_VERSION}={}", path.display());
+        let mut all = vec!["--listen", "127.0.0.1:0", "--worker-bin", &named];
+        all.extend(args);
+        let mut child = command(&all).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = within(stdout.next_line()).await.unwrap().expect("a ready line");
+        let ready = serde_json::from_str(&line).unwrap();
+        Self { child, stdout, ready, _folder: folder }
+    }
+
+    fn url(&self) -> &str {
+        self.ready["url"].as_str().unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+}
+
+fn connection(url: &str, token: Option<&str>) -> RemoteConnection {
+    let token = token.map(|token| Token::new(token).unwrap());
+    let backoff = Backoff::new(|_| Duration::from_millis(20));
+    RemoteConnection::new(RemoteOptions { token, backoff, ..RemoteOptions::new(url).unwrap() })
+        .unwrap()
+}
+
+fn request() -> SpawnRequest {
+    SpawnRequest {
+        version: MEDIASOUP_VERSION.to_owned(),
+        fingerprint: SCHEMA_FINGERPRINT.to_owned(),
+        args: vec!["--logLevel=warn".to_owned()],
+        dtls: DtlsFiles::default(),
+        worker_bin: None,
+    }
+}
+
+async fn end_of(link: &mut WorkerLink) -> Exit {
+    loop {
+        if let WorkerEvent::Exited(exit) = within(link.events.recv()).await.expect("an exit") {
+            return exit;
+        }
+    }
+}
+
+/// Waits until a process of another is gone. There is no event to wait for: it is not our child.
+async fn is_gone(pid: u32) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    let state = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    within(async {
+        // A zombie waits for its new parent only.
+        while kill(pid, None) != Err(Errno::ESRCH) && !state().contains(") Z") {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn says_ready_and_runs_workers() {
+    let mut agent = Running::new(ECHO, &["--max-workers", "1", "--label", "region=eu"]).await;
+    let ready = &agent.ready;
+    assert_eq!(ready["event"], "ready");
+    assert_eq!(ready["url"], format!("ws://{}", ready["address"].as_str().unwrap()));
+    assert_eq!(ready["fingerprint"], SCHEMA_FINGERPRINT);
+    assert_eq!(ready["workers"][0]["version"], MEDIASOUP_VERSION);
+    assert_eq!(ready["workers"][0]["schema"], SCHEMA_FINGERPRINT);
+    assert_eq!(ready["pid"], agent.child.id().unwrap());
+    assert!(ready["agentId"].is_string() && ready["instanceId"].is_string());
+
+    let connection = connection(agent.url(), None);
+    let mut link = within(connection.spawn(request())).await.unwrap();
+    assert!(matches!(within(connection.spawn(request())).await, Err(SpawnError::Full(_))));
+    let mut sent = BytesMut::new();
+    sent.put_u32_le(3_000_000);
+    sent.put_bytes(5, 3_000_000);
+    let sent = sent.freeze();
+    link.commands.send(WorkerCommand::Message(sent.clone())).await.unwrap();
+    loop {
+        match within(link.events.recv()).await.unwrap() {
+            WorkerEvent::Message(bytes) => {
+                assert_eq!(bytes, sent);
+                break;
+            }
+            WorkerEvent::Exited(exit) => panic!("{exit:?}"),
+            _ => {}
+        }
+    }
+    link.commands.send(WorkerCommand::CloseInput).await.unwrap();
+    assert_eq!(end_of(&mut link).await, Exit::Code(0));
+
+    agent.signal(Signal::SIGINT);
+    assert!(within(agent.child.wait()).await.unwrap().success());
+    assert_eq!(within(agent.stdout.next_line()).await.unwrap(), None, "one line on stdout");
+}
+
+#[tokio::test]
+async fn a_closed_connection_ends_its_worker() {
+    let agent = Running::new(DEAF, &[]).await;
+    let connection = connection(agent.url(), None);
+    let link = within(connection.spawn(request())).await.unwrap();
+    connection.close();
+    is_gone(link.pid).await;
+}
+
+#[tokio::test]
+async fn sigterm_ends_workers_first_and_then_the_agent() {
+    let mut agent = Running::new(ECHO, &[]).await;
+    let connection = connection(agent.url(), None);
+    let mut link = within(connection.spawn(request())).await.unwrap();
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(end_of(&mut link).await, Exit::Code(0));
+    assert_eq!(within(agent.child.wait()).await.unwrap().code(), Some(0));
+    let error = within(connection.spawn(request())).await.err().unwrap();
+    let SpawnError::Unreachable(text) = error else { panic!("{error:?}") };
+    assert_eq!(text, format!("{}: connection refused", agent.url()));
+}
+
+#[tokio::test]
+async fn sigterm_kills_workers_that_do_not_end() {
+    let mut agent = Running::new(DEAF, &["--max-workers", "2"]).await;
+    let connection = connection(agent.url(), None);
+    let mut links = Vec::new();
+    for _ in 0..2 {
+        links.push(within(connection.spawn(request())).await.unwrap());
+    }
+    let began = Instant::now();
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(within(agent.child.wait()).await.unwrap().code(), Some(0));
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(4) && took < Duration::from_secs(8), "{took:?}");
+    for link in &mut links {
+        assert_eq!(end_of(link).await, Exit::Signal(9));
+        is_gone(link.pid).await;
+    }
+}
+
+#[tokio::test]
+async fn sigkill_of_the_agent_leaves_no_worker() {
+    let mut agent = Running::new(ECHO, &[]).await;
+    let connection = connection(agent.url(), None);
+    let mut link = within(connection.spawn(request())).await.unwrap();
+    agent.signal(Signal::SIGKILL);
+    within(agent.child.wait()).await.unwrap();
+    assert!(matches!(end_of(&mut link).await, Exit::Lost(_)));
+    is_gone(link.pid).await;
+}
+
+#[tokio::test]
+async fn takes_tokens_from_a_file_and_from_the_environment() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("tokens");
+    fs::write(&file, "# rotated in spring\nfirst\nsecond\n").unwrap();
+    let agent = Running::new(ECHO, &["--token-file", file.to_str().unwrap()]).await;
+    for token in ["first", "second"] {
+        within(connection(agent.url(), Some(token)).spawn(request())).await.unwrap();
+    }
+    for token in [None, Some("third")] {
+        let error = within(connection(agent.url(), token).spawn(request())).await.err();
+        assert!(matches!(error, Some(SpawnError::Unauthorized(_))), "{error:?}");
+    }
+}
+
+/// The exit code and stderr of an agent that does not start.
+async fn failure(args: &[&str]) -> (Option<i32>, String) {
+    let mut child = command(args).spawn().unwrap();
+    let mut text = String::new();
+    within(child.stderr.take().unwrap().read_to_string(&mut text)).await.unwrap();
+    (within(child.wait()).await.unwrap().code(), text)
+}
+
+#[tokio::test]
+async fn says_in_one_line_why_it_does_not_start() {
+    let folder = TempDir::new().unwrap();
+    let path = script(folder.path(), "worker", ECHO);
+    let named = format!("{MEDIASOUP_VERSION}={}", path.display());
+    let empty = folder.path().join("tokens");
+    fs::write(&empty, "# none yet\n").unwrap();
+    let bad = folder.path().join("bad");
+    fs::write(&bad, "hush hush\n").unwrap();
+    let agent = Running::new(ECHO, &[]).await;
+    let taken = agent.ready["address"].as_str().unwrap();
+    let worker = ["--worker-bin", named.as_str()];
+    let cases: [(&[&str], &str); 7] = [
+        (&["--listen", taken], "the port is in use by another process"),
+        (&["--listen", "0.0.0.0:0"], "without a token"),
+        (
+            &["--listen", "127.0.0.1:0", "--token-file", "/nonexistent"],
+            "cannot read the token file",
+        ),
+        (&["--listen", "127.0.0.1:0", "--token-file", empty.to_str().unwrap()], "has no token"),
+        (&["--listen", "127.0.0.1:0", "--token-file", bad.to_str().unwrap()], "line 1"),
+        (&["--listen", "127.0.0.1:0", "--bind-address", "0.0.0.0"], "is a wildcard"),
+        (&["--listen", "127.0.0.1:0", "--worker-bin", "1.0.0=/nonexistent"], "/nonexistent"),
+    ];
+    for (args, words) in cases {
+        let (code, text) = failure(&[args, &worker].concat()).await;
+        assert_eq!(code, Some(1), "{args:?}: {text}");
+        assert!(text.contains(words) && text.lines().count() == 1, "{args:?}: {text}");
+        assert!(!text.contains("hush"), "{text}");
+    }
+    let (code, text) = failure(&["--listen", "127.0.0.1:0"]).await;
+    assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
+    assert!(text.contains("no mediasoup-worker"), "{text}");
+    for usage in [["--port-range", "9-8"], ["--nonsense", "1"], ["--port-policy", "maybe"]] {
+        assert_eq!(failure(&usage).await.0, Some(2));
+    }
+}
