@@ -85,6 +85,10 @@ static METHODS: [(&str, Option<usize>); 68] = [
     ("rtpObserver.removeProducer", Some(tables::FBS_RTPOBSERVER_REMOVEPRODUCERREQUEST)),
 ];
 
+/// Tags of the union `FBS.WebRtcTransport.Listen`.
+const LISTEN_INDIVIDUAL: u8 = 1;
+const LISTEN_SERVER: u8 = 2;
+
 /// The method of that number.
 pub fn from_number(number: u8) -> Option<Method> {
     Method::try_from(number).ok()
@@ -98,6 +102,16 @@ pub fn name(method: Method) -> &'static str {
 /// The table that the method's body is, if it has one.
 pub(super) fn body(method: Method) -> Option<usize> {
     METHODS[usize::from(method as u8)].1
+}
+
+/// The tag of what a new `WebRtcTransport` must listen on. The worker takes it for that, whatever
+/// it is, and crashes on the other.
+pub(super) fn listen(method: Method) -> Option<u8> {
+    match method {
+        Method::RouterCreateWebrtctransport => Some(LISTEN_INDIVIDUAL),
+        Method::RouterCreateWebrtctransportWithServer => Some(LISTEN_SERVER),
+        _ => None,
+    }
 }
 
 /// Whether the worker itself handles the method; all others go to the object of their handler id.
