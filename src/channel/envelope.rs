@@ -95,10 +95,19 @@ pub struct Rejected {
 impl Rejected {
     /// The id of a request that is malformed elsewhere, to answer it with an error.
     pub fn request_id(&self) -> Option<u32> {
+        self.id_of("request", slot::REQUEST_ID)
+    }
+
+    /// The id of an answer that is malformed elsewhere: its request gets no other.
+    pub fn response_id(&self) -> Option<u32> {
+        self.id_of("response", slot::RESPONSE_ID)
+    }
+
+    fn id_of(&self, kind: &str, slot: usize) -> Option<u32> {
         if self.bytes.len() < PREFIX {
             return None;
         }
-        Message(self.bytes.clone()).request_id()
+        Message(self.bytes.clone()).id_of(kind, slot)
     }
 }
 
@@ -123,10 +132,14 @@ impl Message {
 
     /// The id, if this is a request.
     pub fn request_id(&self) -> Option<u32> {
-        let (table, kind) = self.data()?;
+        self.id_of("request", slot::REQUEST_ID)
+    }
+
+    fn id_of(&self, kind: &str, slot: usize) -> Option<u32> {
+        let (table, this_kind) = self.data()?;
         let buffer = Buffer(self.payload());
-        let at = buffer.field(table, slot::REQUEST_ID, 4)?.position()?;
-        if kind == "request" { buffer.u32(at) } else { None }
+        let at = buffer.field(table, slot, 4)?.position()?;
+        if kind == this_kind { buffer.u32(at) } else { None }
     }
 
     /// A message of our own making.
