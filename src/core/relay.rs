@@ -112,9 +112,10 @@ pub async fn run(
                     return exit;
                 }
             }
-            // Cancel-safe: what was read is in the buffer.
+            // Cancel-safe: what was read is in the buffer. Some requests are answered here, and a
+            // library that does not read must not fill the memory with those answers.
             read = relay.library.input.read_buf(relay.reader.buffer()),
-                if relay.reading && relay.waiting.is_empty() => {
+                if relay.reading && relay.waiting.is_empty() && relay.out.len() < OUT_LIMIT => {
                 if let Err(error) = relay.library_wrote(&read) {
                     relay.remark(&format!("the app's channel is broken: {error}"));
                     return relay.abandon(&mut events).await;
@@ -255,8 +256,12 @@ impl Relay {
 
     /// Nobody waits for this worker any more: kills it and sees it gone.
     async fn abandon(mut self, events: &mut queue::Receiver<WorkerEvent>) -> Exit {
-        self.waiting.clear();
-        self.command(WorkerCommand::Signal(SIGKILL));
+        let kill = WorkerCommand::Signal(SIGKILL);
+        if !self.waiting.is_empty() || self.commands.try_send(kill) == Err(TrySendError::Full) {
+            // Behind all that waits a kill comes too late. Whoever holds the other end of a link
+            // that is dropped ends the worker.
+            return Exit::Signal(SIGKILL);
+        }
         self.command(WorkerCommand::CloseInput);
         let gone = async {
             while let Some(event) = events.recv().await {
