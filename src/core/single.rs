@@ -23,10 +23,9 @@ use super::{
     config::{self, ConnectionSettings, Options},
     relay::{self, ControlEvent, Stdio},
     settings,
-    stub_server::{gone, library_end},
+    stub_server::{gone, host, library_end},
 };
 use crate::{
-    addresses::book::Host,
     connection::{Exit, InPlaceWorker, SpawnRequest},
     queue,
     virtual_worker::VirtualWorker,
@@ -141,8 +140,7 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
     let Found::Linked(link) = found else {
         return Err(NoWorker::Other("a remote connection gave a local worker".to_owned()));
     };
-    let host = Host { key: place.connection.name(), addresses: Arc::new(link.addresses.clone()) };
-    let virtual_worker = VirtualWorker::new(std::process::id(), host, inner.book());
+    let virtual_worker = VirtualWorker::new(std::process::id(), host(&place, &link), inner.book());
     let (events, control) = mpsc::channel(4);
     let signals = tokio::spawn(forward_signals(events));
     let (stdio, mut texts) = queue::bounded(relay::STDIO_LIMIT);

@@ -295,7 +295,7 @@ async fn run_linked(
 }
 
 /// Where the worker's addresses belong.
-fn host(place: &Place, link: &WorkerLink) -> Host {
+pub fn host(place: &Place, link: &WorkerLink) -> Host {
     Host { key: place.connection.name(), addresses: Arc::new(link.addresses.clone()) }
 }
 
