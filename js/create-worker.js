@@ -1,6 +1,7 @@
 'use strict';
 
 const mediasoup = require('mediasoup-upstream');
+const { WorkerClosedError } = require('mediasoup-upstream/errors');
 const { stubPath, unwrap } = require('./native');
 
 /** @import { NativeCore } from './native' */
@@ -19,9 +20,18 @@ const VALGRIND = 'MEDIASOUP_USE_VALGRIND';
 const coreOf = new WeakMap();
 
 /**
+ * Where stubs find their core.
+ *
+ * @typedef {object} Source
+ * @property {NativeCore} core
+ * @property {string} socket
+ * @property {() => boolean} closed Whether somebody closed it meanwhile.
+ */
+
+/**
  * A `createWorker` whose Workers the given core serves.
  *
- * @param {() => { core: NativeCore, socket: string }} source Starts the core on first use.
+ * @param {() => Source} source Starts the core on first use.
  * @returns {typeof mediasoup.createWorker}
  */
 function createWorkerWith(source) {
@@ -31,7 +41,7 @@ function createWorkerWith(source) {
       return mediasoup.createWorker(settings);
     }
 
-    const { core, socket } = source();
+    const { core, socket, closed } = source();
     const wanted = settings?.workerBin;
     const workerBin = wanted === undefined || wanted === mediasoup.workerBin ? null : wanted;
     const ticket = unwrap(core.ticket(JSON.stringify({ workerBin })));
@@ -48,6 +58,9 @@ function createWorkerWith(source) {
     } catch (error) {
       const failure = JSON.parse(core.settle(ticket));
 
+      if (closed()) {
+        throw new WorkerClosedError('this Horizontal is closed');
+      }
       throw failure?.ours ? new Error(failure.message) : error;
     } finally {
       core.settle(ticket);

@@ -133,7 +133,7 @@ class Horizontal {
   #ticketSource() {
     const core = this.#start();
 
-    return { core, socket: this.#socket };
+    return { core, socket: this.#socket, closed: () => this.#closed };
   }
 
   /**

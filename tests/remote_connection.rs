@@ -12,7 +12,7 @@ use mediasoup_horizontal::{
         Connection, Exit, SpawnError, WorkerCommand, WorkerEvent,
         remote::{RemoteConnection, RemoteOptions, Status},
     },
-    net::Token,
+    net::{HostIdentity, Token},
 };
 use support::{
     Memory, Wire, agent_options, connected, end_of, message, next_message, pair, pair_with,
@@ -51,6 +51,24 @@ async fn carries_messages_texts_signals_and_the_exit() {
     link.commands.send(WorkerCommand::CloseInput).await.unwrap();
     assert_eq!(end_of(&mut link).await, Exit::Code(0));
     workers.are(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_range_holds_for_apps_on_other_hosts_only() {
+    let range = Some((20_000, 20_100));
+    for (here, expected) in [(true, None), (false, range)] {
+        let mut agent = agent_options();
+        agent.addresses.port_range = range;
+        let mut remote = remote_options();
+        if !here {
+            remote.app.host = HostIdentity::default();
+        }
+        let (workers, _, connection) = pair_with(agent, remote);
+        let link = within(connection.spawn(request(&[]))).await.unwrap();
+        assert_eq!((link.addresses.colocated, link.addresses.port_range), (here, expected));
+        let started_with = workers.addresses.borrow().clone();
+        assert_eq!(started_with, Some(link.addresses), "both ends go by the same addresses");
+    }
 }
 
 #[tokio::test(start_paused = true)]

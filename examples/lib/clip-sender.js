@@ -52,7 +52,10 @@ class ClipSender {
     const socket = dgram.createSocket(ip.includes(':') ? 'udp6' : 'udp4');
 
     socket.connect(port, ip);
-    await once(socket, 'connect');
+    await once(socket, 'connect').catch((error) => {
+      socket.close();
+      throw error;
+    });
 
     return new ClipSender(socket);
   }

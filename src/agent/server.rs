@@ -50,11 +50,16 @@ pub(super) struct Shared {
     pub(super) stopping: watch::Sender<bool>,
 }
 
-impl Shared {
-    pub(super) fn addresses_of_host(&self) -> &HostAddresses {
-        &self.addresses
-    }
+/// A controller that was let in.
+struct Admitted {
+    link: Link,
+    session: String,
+    /// This host's addresses, as they are for that controller.
+    addresses: HostAddresses,
+    slot: OwnedSemaphorePermit,
+}
 
+impl Shared {
     pub(super) fn load(&self) -> LoadReport {
         let max_workers = self.options.max_workers;
         let free = self.worker_slots.available_permits();
@@ -130,8 +135,9 @@ impl Server {
             }
         };
         match timeout(limit, handshake).await {
-            Ok(Ok(Some((link, session, slot)))) => {
-                Session::new(Arc::clone(&self.shared), link, session, slot).run().await;
+            Ok(Ok(Some(Admitted { link, session, addresses, slot }))) => {
+                let shared = Arc::clone(&self.shared);
+                Session::new(shared, link, session, addresses, slot).run().await;
             }
             Ok(Ok(None)) => {}
             Ok(Err(problem)) => tracing::info!(%peer, %problem, "not let in"),
@@ -143,7 +149,7 @@ impl Server {
         &self,
         transport: BoxedTransport,
         peer: IpAddr,
-    ) -> Result<Option<(Link, String, OwnedSemaphorePermit)>, HandshakeError> {
+    ) -> Result<Option<Admitted>, HandshakeError> {
         let mut link = accept(transport, &self.shared.options.tokens).await?;
         let text = link.receive_text().await?;
         let refusal = match Hello::parse(&text) {
@@ -159,8 +165,9 @@ impl Server {
                         "session opened"
                     );
                     let welcome = self.welcome(&hello, protocol, session.clone(), peer);
+                    let addresses = welcome.addresses.clone();
                     reply(&mut link, &AgentReply::Welcome(Box::new(welcome))).await?;
-                    return Ok(Some((link, session, slot)));
+                    return Ok(Some(Admitted { link, session, addresses, slot }));
                 }
                 Err(refusal) => refusal,
             },
@@ -185,6 +192,7 @@ impl Server {
     fn welcome(&self, hello: &Hello, protocol: u32, session: String, peer: IpAddr) -> Welcome {
         let Shared { options, identity, source, addresses, host, .. } = self.shared.as_ref();
         let app = HostIdentity { boot_id: hello.boot_id.clone(), netns: hello.netns };
+        let colocated = host.shares_network_with(&app);
         let offers = source.offers().into_iter();
         Welcome {
             protocol,
@@ -198,7 +206,9 @@ impl Server {
             cores: cores(),
             max_workers: options.max_workers,
             addresses: HostAddresses {
-                colocated: host.shares_network_with(&app),
+                colocated,
+                // On its own host an app's ports are its own choice, like its addresses.
+                port_range: addresses.port_range.filter(|_| !colocated),
                 app_seen_as: Some(peer),
                 ..addresses.clone()
             },

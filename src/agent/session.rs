@@ -9,6 +9,7 @@ use tokio::{
 
 use super::{server::Shared, workers::Workers};
 use crate::{
+    addresses::HostAddresses,
     net::{Goodbye, Link, LinkLost, LinkParts, LinkReader, LinkWriter},
     wire::{Body, Frame},
 };
@@ -53,12 +54,14 @@ impl Session {
         shared: Arc<Shared>,
         link: Link,
         id: String,
+        addresses: HostAddresses,
         slot: OwnedSemaphorePermit,
     ) -> Self {
         let LinkParts { reader, writer } = link.split(shared.options.timing);
         // As many entries as the session has workers, so it needs no bound of its own.
         let (tell_gone, gone) = mpsc::unbounded_channel();
-        let workers = Workers::new(Arc::clone(&shared), writer.outbound.clone(), tell_gone);
+        let outbound = writer.outbound.clone();
+        let workers = Workers::new(Arc::clone(&shared), addresses, outbound, tell_gone);
         let stopping = shared.stopping.subscribe();
         Self { shared, id, reader, writer, workers, gone, stopping, _slot: slot }
     }

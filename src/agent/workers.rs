@@ -10,6 +10,7 @@ use tokio::{
 
 use super::server::Shared;
 use crate::{
+    addresses::HostAddresses,
     connection::{Exit, SpawnError, SpawnRequest, WorkerCommand, WorkerEvent, WorkerLink},
     net::{LinkLost, Patience},
     queue::{self, TrySendError},
@@ -40,6 +41,7 @@ struct Worker {
 /// The workers of one session by the handles that its controller chose.
 pub(super) struct Workers {
     shared: Arc<Shared>,
+    addresses: HostAddresses,
     outbound: queue::Sender<Frame>,
     gone: mpsc::UnboundedSender<u32>,
     table: HashMap<u32, Worker>,
@@ -50,12 +52,13 @@ pub(super) struct Workers {
 impl Workers {
     pub(super) fn new(
         shared: Arc<Shared>,
+        addresses: HostAddresses,
         outbound: queue::Sender<Frame>,
         gone: mpsc::UnboundedSender<u32>,
     ) -> Self {
         let patience = Patience::new(shared.options.timing.stall);
         let refusals = Arc::new(Semaphore::new(PENDING_REFUSALS));
-        Self { shared, outbound, gone, table: HashMap::new(), refusals, patience }
+        Self { shared, addresses, outbound, gone, table: HashMap::new(), refusals, patience }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -132,7 +135,7 @@ impl Workers {
             return Err(SpawnError::Full(format!("it runs {max} of {max} workers")));
         };
         // The slot is the guard: it is free again when the process is gone, not before.
-        source.start(request, self.shared.addresses_of_host().clone(), Box::new(slot))
+        source.start(request, self.addresses.clone(), Box::new(slot))
     }
 
     fn refuse(&self, handle: u32, error: SpawnError) -> Result<(), LinkLost> {

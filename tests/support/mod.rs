@@ -13,7 +13,7 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use mediasoup_horizontal::{
     addresses::HostAddresses,
-    agent::{AddressOptions, AgentOptions, Identity, Offer, Server, WorkerSource},
+    agent::{AgentOptions, Identity, Offer, Server, WorkerSource},
     connection::{
         BoxFuture, DtlsFiles, Exit, LINK_LIMIT, SpawnError, SpawnRequest, WorkerCommand,
         WorkerEvent, WorkerLink,
@@ -55,11 +55,13 @@ pub fn request(args: &[&str]) -> SpawnRequest {
 #[derive(Clone)]
 pub struct FakeWorkers {
     pub running: watch::Sender<usize>,
+    /// The addresses that the last one was started with.
+    pub addresses: watch::Sender<Option<HostAddresses>>,
 }
 
 impl FakeWorkers {
     pub fn new() -> Self {
-        Self { running: watch::Sender::new(0) }
+        Self { running: watch::Sender::new(0), addresses: watch::Sender::new(None) }
     }
 
     /// Waits until so many workers run.
@@ -90,6 +92,7 @@ impl WorkerSource for FakeWorkers {
         assert!(request.args.iter().all(|arg| arg != "--panic"), "a bug in one session");
         let (commands, commanded) = queue::bounded(LINK_LIMIT);
         let (sender, events) = queue::bounded(LINK_LIMIT);
+        self.addresses.send_replace(Some(addresses.clone()));
         let running = self.running.clone();
         running.send_modify(|running| *running += 1);
         let args = request.args.clone();
@@ -188,7 +191,7 @@ impl Dial for Memory {
 
 pub fn server(options: AgentOptions, workers: &FakeWorkers) -> Server {
     let loopback: IpAddr = Ipv4Addr::LOCALHOST.into();
-    let addresses = AddressOptions::default().resolve(loopback).unwrap();
+    let addresses = options.addresses.resolve(loopback).unwrap();
     Server::new(options, Identity::new(1), addresses, Arc::new(workers.clone()))
 }
 

@@ -69,8 +69,9 @@ class ClipCall {
     const ingest = await from.createPlainTransport({ listenInfo, comedia: true });
     const egress = await to.createPlainTransport({ listenInfo });
     const { localAddress: ip, localPort: port } = ingest.tuple;
+    const sender = await ClipSender.open({ ip, port });
     const receiver = await RtpReceiver.open('0.0.0.0');
-    const call = new ClipCall(await ClipSender.open({ ip, port }), receiver);
+    const call = new ClipCall(sender, receiver);
 
     try {
       await egress.connect({ ip: LOOPBACK, port: receiver.port });

@@ -97,15 +97,18 @@ class NetworkRun {
       return;
     }
 
+    const allPassed = [...this.#results.values()].every(({ status }) => status === 'passed');
+
     try {
-      await within(this.#ended, { ms: END_TIMEOUT, what: `the end of ${this.#file}` });
+      // A test that failed may have left open what keeps its process alive.
+      if (allPassed) {
+        await within(this.#ended, { ms: END_TIMEOUT, what: `the end of ${this.#file}` });
+      }
     } finally {
       // The end of its stdin ends everything in there, at once.
       child.stdin?.destroy();
       child.kill('SIGKILL');
     }
-
-    const allPassed = [...this.#results.values()].every(({ status }) => status === 'passed');
 
     if (allPassed && child.exitCode !== 0) {
       throw new Error(this.#withOutput('something failed outside of the tests'));

@@ -32,13 +32,18 @@ async function within(promise, what, ms = SOON) {
 }
 
 /**
+ * @template T
+ * @typedef {Exclude<T, undefined | null | false | 0 | ''>} Found
+ */
+
+/**
  * Looks until something is there, for what tells nobody when it changes, such as `/proc`.
  *
  * @template T
  * @param {() => T | Promise<T>} look
  * @param {string | (() => string)} what
  * @param {number} [ms]
- * @returns {Promise<T>}
+ * @returns {Promise<Found<T>>}
  */
 async function until(look, what, ms = SOON) {
   const end = Date.now() + ms;
@@ -47,7 +52,7 @@ async function until(look, what, ms = SOON) {
     const found = await look();
 
     if (found) {
-      return found;
+      return /** @type {Found<T>} */ (found);
     }
     if (Date.now() > end) {
       throw new Error(`${typeof what === 'string' ? what : what()}: not within ${ms} ms`);

@@ -76,7 +76,7 @@ class WorkerLife {
   /** Closes it and waits for its process to end. */
   async close() {
     const { worker } = this;
-    const closed = worker.subprocessClosed || once(worker, 'subprocessclose');
+    const closed = worker.subprocessClosed ? undefined : once(worker, 'subprocessclose');
 
     worker.close();
     await within(closed, 'subprocessclose');
