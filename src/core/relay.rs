@@ -4,7 +4,12 @@
 use std::{collections::VecDeque, io, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::{io::AsyncReadExt, net::UnixStream, sync::mpsc, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    net::UnixStream,
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 use crate::{
     channel::framing::FrameReader,
@@ -18,6 +23,8 @@ use crate::{
 const OUT_LIMIT: usize = 4 * 1024 * 1024;
 /// How long the library may take to read the last messages of a worker that is gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Between two looks at what the library has left unread, which no event tells.
+const DRAIN_POLL: Duration = Duration::from_millis(1);
 /// How long a worker may take to go once nobody wants it.
 const FAREWELL: Duration = Duration::from_secs(8);
 const SIGKILL: i32 = 9;
@@ -244,11 +251,15 @@ impl Relay {
         }
     }
 
-    /// Gives the library the time to read what the worker said last.
+    /// Gives the library the time to read what the worker said last. Node hears of the end of a
+    /// process beside what is left in its sockets, and mediasoup then drops the rest.
     async fn last_words(&mut self) {
         let _ = timeout(LAST_WORDS, async {
             while !self.out.is_empty() && self.library.output.writable().await.is_ok() {
                 self.write_library();
+            }
+            while self.writing && !self.library.output.is_drained() {
+                sleep(DRAIN_POLL).await;
             }
         })
         .await;
