@@ -9,6 +9,7 @@ pub mod connection;
 pub mod core;
 pub mod mock_worker;
 pub mod net;
+mod pidfd;
 pub mod placement;
 pub mod queue;
 pub mod quiet_writer;

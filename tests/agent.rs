@@ -220,6 +220,86 @@ async fn sigkill_of_the_agent_leaves_no_worker() {
     is_gone(link.pid).await;
 }
 
+/// Waits for what no event tells.
+#[cfg(target_os = "linux")]
+async fn until(condition: impl Fn() -> bool) {
+    within(async {
+        while !condition() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+/// The agent's watchdog, once it ignores what it should.
+#[cfg(target_os = "linux")]
+async fn watchdog_of(agent: &Running) -> Pid {
+    let parent = format!("PPid:\t{}", agent.child.id().unwrap());
+    let is_it = |folder: &Path| {
+        let read = |name| fs::read_to_string(folder.join(name)).unwrap_or_default();
+        read("status").lines().any(|line| line == parent)
+            && read("cmdline").ends_with("\0watchdog\0")
+    };
+    let mut folders = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let folder = folders.find(|folder| is_it(folder)).expect("a watchdog");
+    let ignores = || {
+        let status = fs::read_to_string(folder.join("status")).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+        u64::from_str_radix(mask, 16).unwrap() & (1 << (Signal::SIGTTOU as i32 - 1)) != 0
+    };
+    until(ignores).await;
+    Pid::from_raw(folder.file_name().unwrap().to_str().unwrap().parse().unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn sigkill_of_the_agent_leaves_no_worker_that_hangs() {
+    let mut agent = Running::new(DEAF, &[]).await;
+    let connection = connection(agent.url(), None);
+    let mut links = Vec::new();
+    for _ in 0..2 {
+        links.push(within(connection.spawn(request())).await.unwrap());
+    }
+    let watchdog = watchdog_of(&agent).await;
+    assert_eq!(
+        nix::unistd::getpgid(Some(watchdog)),
+        Ok(watchdog),
+        "signals to the agent's group miss it"
+    );
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        kill(watchdog, signal).unwrap();
+    }
+    agent.signal(Signal::SIGKILL);
+    within(agent.child.wait()).await.unwrap();
+    let began = Instant::now();
+    for link in &links {
+        is_gone(link.pid).await;
+    }
+    is_gone(watchdog.as_raw().unsigned_abs()).await;
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_watchdog_ends_with_the_agent_and_forgets_workers_that_ended() {
+    let mut agent = Running::new(ECHO, &[]).await;
+    let watchdog = watchdog_of(&agent).await;
+    let open = || fs::read_dir(format!("/proc/{watchdog}/fd")).unwrap().count();
+    let idle = open();
+    let connection = connection(agent.url(), None);
+    for _ in 0..2 {
+        let mut link = within(connection.spawn(request())).await.unwrap();
+        until(|| open() == idle + 1).await;
+        link.commands.send(WorkerCommand::CloseInput).await.unwrap();
+        assert_eq!(end_of(&mut link).await, Exit::Code(0));
+        until(|| open() == idle).await;
+    }
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(within(agent.child.wait()).await.unwrap().code(), Some(0));
+    assert_eq!(kill(watchdog, None), Err(Errno::ESRCH), "gone, and reaped, before the agent");
+}
+
 #[tokio::test]
 async fn takes_tokens_from_a_file_and_from_the_environment() {
     let folder = TempDir::new().unwrap();

@@ -4,7 +4,9 @@ use crate::{
     MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
     addresses::HostAddresses,
     connection::{SpawnError, SpawnRequest, WorkerLink},
-    worker_process::{Binaries, BinarySources, Environment, Launcher, WorkerBinary},
+    worker_process::{
+        Binaries, BinarySources, Environment, Launcher, WorkerBinary, watchdog::Watchdog,
+    },
 };
 
 use super::{Offer, WorkerSource};
@@ -38,6 +40,13 @@ impl LocalWorkers {
         });
         let faults: Vec<_> = workers.binaries.faults().into_iter().chain(unknown).collect();
         if faults.is_empty() { Ok(workers) } else { Err(faults.join("; ")) }
+    }
+
+    /// No worker outlives the agent, however that ends.
+    #[must_use]
+    pub fn with_watchdog(mut self, watchdog: Watchdog) -> Self {
+        self.launcher = self.launcher.with_watchdog(watchdog);
+        self
     }
 
     /// Why there is none, for an agent that found no worker.

@@ -16,6 +16,7 @@ use mediasoup_horizontal::{
     connection::Exit,
     core::single::{self, Ending},
     stub::protocol,
+    worker_process::watchdog::{self, Watchdog, WatchdogError},
 };
 use nix::sys::signal::{SigHandler, Signal};
 use serde_json::json;
@@ -51,15 +52,22 @@ enum Command {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
+    /// Kills the workers that outlive the agent, which starts it.
+    #[command(hide = true)]
+    Watchdog,
 }
 
 fn main() -> ExitCode {
     // Bad usage ends here, with code 2.
     let cli = Cli::parse();
-    if let Some(Command::VirtualWorker { args }) = cli.command {
-        // Its stderr is the app's log: warnings only, unless somebody asks.
-        log_to_stderr("warn");
-        return become_ending(single::run(args));
+    match cli.command {
+        Some(Command::VirtualWorker { args }) => {
+            // Its stderr is the app's log: warnings only, unless somebody asks.
+            log_to_stderr("warn");
+            return become_ending(single::run(args));
+        }
+        Some(Command::Watchdog) => return watch_workers(),
+        None => {}
     }
     log_to_stderr("info");
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -78,7 +86,7 @@ fn main() -> ExitCode {
 async fn run(args: AgentArgs, exit_with_stdin: bool) -> Result<(), String> {
     let named = args.worker_bin.clone();
     let options = args.into_options().map_err(|problem| problem.to_string())?;
-    let workers = Arc::new(LocalWorkers::new(&named)?);
+    let workers = Arc::new(guarded(LocalWorkers::new(&named)?));
     // Before the ready line: whoever reads it may send a signal at once.
     let signals = stop_signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let stop = async move {
@@ -98,6 +106,34 @@ async fn run(args: AgentArgs, exit_with_stdin: bool) -> Result<(), String> {
     announce(&agent);
     agent.run(stop).await;
     Ok(())
+}
+
+/// Workers that a watchdog guards, if there can be one.
+fn guarded(workers: LocalWorkers) -> LocalWorkers {
+    let started = std::env::current_exe().map_err(WatchdogError::from).and_then(|own| {
+        let mut command = std::process::Command::new(own);
+        command.arg("watchdog");
+        Watchdog::start(command)
+    });
+    match started {
+        Ok(watchdog) => workers.with_watchdog(watchdog),
+        Err(error) => {
+            tracing::warn!(%error, "no watchdog: workers that hang may outlive this agent");
+            workers
+        }
+    }
+}
+
+fn watch_workers() -> ExitCode {
+    match watchdog::watch() {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(killed) => {
+            log_to_stderr("info");
+            tracing::warn!(killed, "the agent is gone; workers that hung were killed");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&format!("the watchdog cannot go on: {error}")),
+    }
 }
 
 /// The one line on stdout, for whoever started the agent.

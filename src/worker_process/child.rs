@@ -1,10 +1,10 @@
 //! One child process from its start until it is reaped. Only its own pid is ever waited for, so
 //! it lives beside libuv's children in a Node.js process.
 
-use std::{io, mem::MaybeUninit, thread, time::Duration};
+use std::{io, mem::MaybeUninit, os::fd::BorrowedFd, thread, time::Duration};
 
 #[cfg(target_os = "linux")]
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use parking_lot::Mutex;
 #[cfg(target_os = "linux")]
@@ -12,6 +12,8 @@ use tokio::io::{Interest, unix::AsyncFd};
 use tokio::sync::oneshot;
 
 use crate::connection::Exit;
+#[cfg(target_os = "linux")]
+use crate::pidfd::PidFd;
 
 /// A child process in a process group of its own. Dropped while it runs, it is killed and reaped.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub struct Child {
     exit: Mutex<Option<Exit>>,
     /// `None` where the kernel has no pidfd or forbids it.
     #[cfg(target_os = "linux")]
-    pidfd: Option<AsyncFd<OwnedFd>>,
+    pidfd: Option<AsyncFd<PidFd>>,
 }
 
 impl Child {
@@ -41,6 +43,17 @@ impl Child {
         self.pid.unsigned_abs()
     }
 
+    /// A descriptor that means this process and no later one of the same pid.
+    #[cfg(target_os = "linux")]
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(|pidfd| pidfd.get_ref().fd.as_fd())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     /// Sends a signal unless the process is reaped already. Says whether it was sent.
     pub fn signal(&self, signal: i32) -> bool {
         let exit = self.exit.lock();
@@ -49,12 +62,7 @@ impl Child {
         }
         #[cfg(target_os = "linux")]
         if let Some(pidfd) = &self.pidfd {
-            let no_info = std::ptr::null::<libc::siginfo_t>();
-            // SAFETY: the descriptor is open and the kernel fills in the info itself.
-            let sent = unsafe {
-                libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0)
-            };
-            return sent == 0;
+            return pidfd.get_ref().signal(signal);
         }
         // SAFETY: no memory is involved. While the lock is held nobody reaps, so the pid is ours.
         unsafe { libc::kill(self.pid, signal) == 0 }
@@ -179,14 +187,10 @@ fn wait_id(kind: libc::idtype_t, id: libc::id_t, options: libc::c_int) -> io::Re
 }
 
 #[cfg(target_os = "linux")]
-fn open_pidfd(pid: libc::pid_t) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the system call takes two integers. A pidfd is close-on-exec by itself.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+fn open_pidfd(pid: libc::pid_t) -> io::Result<AsyncFd<PidFd>> {
+    let pidfd = PidFd::open(pid)?;
     // SAFETY: the AsyncFd owns the descriptor, so it stays open and the same until the end.
-    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
+    unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }.map_err(io::Error::from)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod environment;
 mod link;
 mod reader;
 mod spawn;
+pub mod watchdog;
 mod writer;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
         unix::{ffi::OsStrExt, net::UnixStream},
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -31,7 +33,7 @@ pub use self::{
     binary::{Binaries, BinarySources, InstalledWorker, WorkerBinary, cache_root},
     environment::{Environment, WORKER_MARKER},
 };
-use self::{dtls_files::DtlsFolder, link::Settings, spawn::Plan};
+use self::{dtls_files::DtlsFolder, link::Settings, spawn::Plan, watchdog::Watchdog};
 use crate::{
     addresses::HostAddresses,
     connection::{InPlaceWorker, SpawnError, SpawnRequest, WorkerLink},
@@ -46,12 +48,13 @@ pub struct Launcher {
     environment: Environment,
     grace: Duration,
     stop: Option<watch::Receiver<bool>>,
+    watchdog: Option<Arc<Watchdog>>,
 }
 
 impl Launcher {
     /// Workers inherit the environment without our own settings.
     pub fn new(environment: Environment) -> Self {
-        Self { environment, grace: GRACE, stop: None }
+        Self { environment, grace: GRACE, stop: None, watchdog: None }
     }
 
     /// Another time than [`GRACE`].
@@ -68,6 +71,13 @@ impl Launcher {
         self
     }
 
+    /// No worker outlives this process, even if that is killed and the worker hangs.
+    #[must_use]
+    pub fn with_watchdog(mut self, watchdog: Watchdog) -> Self {
+        self.watchdog = Some(Arc::new(watchdog));
+        self
+    }
+
     /// Starts a worker. The path that the request may name is not looked at: whoever may follow
     /// it passes it as the binary. The guard is dropped as soon as the worker is gone. Must be
     /// called within a tokio runtime.
@@ -80,6 +90,9 @@ impl Launcher {
     ) -> Result<WorkerLink, SpawnError> {
         let (plan, files) = self.plan(binary, request, &addresses)?;
         let spawned = spawn::spawn(&plan)?;
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.guard(&spawned.child);
+        }
         let pid = spawned.child.pid();
         tracing::debug!(pid, binary = %binary.path.display(), "worker started");
         link::to_process(spawned, addresses, self.settings((guard, files)))

@@ -5,7 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     io::{self, Read, Write},
     os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+        fd::{AsRawFd, FromRawFd, OwnedFd},
         unix::{
             ffi::{OsStrExt, OsStringExt},
             net::UnixStream,
@@ -14,17 +14,16 @@ use std::{
     path::Path,
     process::exit,
     sync::atomic::{AtomicI32, Ordering},
-    time::{Duration, Instant},
 };
 
 use crate::{
-    FAILURE, fail, process,
+    FAILURE, fail,
+    pidfd::{PidFd, end_orphans, poll, poll_entry},
+    process,
     protocol::{self, Kind},
     say,
 };
 
-/// How long a local worker may take to notice that the app is gone.
-const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 /// As mediasoup-worker: these must not end it.
 const IGNORED: [i32; 5] =
     [libc::SIGPIPE, libc::SIGHUP, libc::SIGALRM, libc::SIGUSR1, libc::SIGUSR2];
@@ -123,7 +122,7 @@ struct Session {
     pending: Vec<u8>,
     fds: Vec<OwnedFd>,
     /// Local workers that must not outlive the app, by descriptors that no reused pid can fool.
-    watched: Vec<OwnedFd>,
+    watched: Vec<PidFd>,
 }
 
 impl Session {
@@ -181,7 +180,7 @@ impl Session {
                 self.watched = fields
                     .iter()
                     .filter_map(|field| protocol::number(field))
-                    .filter_map(open_process)
+                    .filter_map(|pid| PidFd::open(pid).ok())
                     .collect();
                 Ok(())
             }
@@ -227,21 +226,7 @@ impl Session {
     /// The app is gone. Local workers end with their channel; one that hangs is killed.
     fn orphaned(&mut self) -> ! {
         say("the core in the app's process hung up");
-        let deadline = Instant::now() + ORPHAN_GRACE;
-        let mut hung = std::mem::take(&mut self.watched);
-        while !hung.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let mut polled: Vec<_> = hung.iter().map(|fd| poll_entry(fd.as_raw_fd())).collect();
-            let timeout = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
-            if left.is_zero() || poll(&mut polled, timeout).is_err() {
-                break;
-            }
-            let mut ended = polled.iter().map(|entry| entry.revents != 0);
-            hung.retain(|_| !ended.next().unwrap_or(false));
-        }
-        for process in &hung {
-            kill_process(process);
-        }
+        end_orphans(std::mem::take(&mut self.watched));
         exit(FAILURE)
     }
 }
@@ -256,57 +241,3 @@ fn write_all(mut to: impl Write, fields: &[&[u8]]) {
         let _ = to.write_all(field).and_then(|()| to.flush());
     }
 }
-
-fn poll_entry(fd: RawFd) -> libc::pollfd {
-    libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
-}
-
-fn poll(entries: &mut [libc::pollfd], timeout: i32) -> io::Result<()> {
-    let count = libc::nfds_t::try_from(entries.len()).unwrap_or(0);
-    // SAFETY: pointer and count describe the slice.
-    match unsafe { libc::poll(entries.as_mut_ptr(), count, timeout) } {
-        -1 => match io::Error::last_os_error() {
-            error if error.kind() == io::ErrorKind::Interrupted => {
-                for entry in entries {
-                    entry.revents = 0;
-                }
-                Ok(())
-            }
-            error => Err(error),
-        },
-        _ => Ok(()),
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn open_process(pid: i32) -> Option<OwnedFd> {
-    // SAFETY: takes numbers, returns a new descriptor or -1.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0)?;
-    // SAFETY: the descriptor is new and owned by nobody else.
-    Some(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-#[cfg(target_os = "linux")]
-fn kill_process(process: &OwnedFd) {
-    // SAFETY: the descriptor is open; a null siginfo means a plain kill.
-    unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            process.as_raw_fd(),
-            libc::SIGKILL,
-            std::ptr::null::<libc::siginfo_t>(),
-            0,
-        );
-    }
-}
-
-/// Without descriptors for processes a pid could be another's by then: workers end by their
-/// channel only.
-#[cfg(not(target_os = "linux"))]
-fn open_process(_pid: i32) -> Option<OwnedFd> {
-    None
-}
-
-#[cfg(not(target_os = "linux"))]
-fn kill_process(_process: &OwnedFd) {}
