@@ -140,7 +140,6 @@ impl MockWorker {
             transport.data_consumers.retain(|other| other != id);
             if let (Some(sctp), Some(stream)) = (&mut transport.sctp, &consumer.stream) {
                 sctp.outgoing.remove(&stream.stream_id);
-                sctp.reset(stream.stream_id);
             }
         }
         if let Some(producer) = self.registry.data_producer_mut(&consumer.data_producer) {

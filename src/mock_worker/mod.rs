@@ -149,6 +149,11 @@ impl MockWorker {
         self.registry.count()
     }
 
+    /// Whether an object of that id is open.
+    pub fn has(&self, id: &str) -> bool {
+        self.registry.kind(id).is_some()
+    }
+
     /// What it was sent that would have crashed a real worker, or hung it. It refuses such messages
     /// and lives on.
     pub fn violations(&self) -> &[String] {

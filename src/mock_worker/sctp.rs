@@ -23,6 +23,8 @@ pub(super) struct Sctp {
     pub incoming: BTreeMap<u16, String>,
     /// `DataConsumer`s by the stream that they write.
     pub outgoing: BTreeMap<u16, String>,
+    /// By stream. Without an association it cannot be reset, so this and the thresholds outlive the
+    /// `DataConsumer` that caused them.
     buffered: BTreeMap<u16, u32>,
     low_thresholds: BTreeMap<u16, u32>,
 }
@@ -102,12 +104,6 @@ impl Sctp {
             *buffered = buffered.saturating_add(length);
         }
         Ok(())
-    }
-
-    /// Forgets what a closed `DataConsumer` left.
-    pub fn reset(&mut self, stream: u16) {
-        self.buffered.remove(&stream);
-        self.low_thresholds.remove(&stream);
     }
 }
 
