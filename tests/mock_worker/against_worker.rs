@@ -1,8 +1,8 @@
-//! The same programs on the mock and on a real worker, where `MEDIASOUP_WORKER_BIN` names one.
+//! The same programs on the mock and on a real worker.
 
 use std::{
     io::{Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::mpsc,
     thread,
@@ -22,6 +22,7 @@ use mediasoup_horizontal::{
         },
         method::{Event, Method},
     },
+    worker_process::{Binaries, BinarySources, Environment},
 };
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},
@@ -128,16 +129,27 @@ impl Drop for RealWorker {
     }
 }
 
+fn real_worker() -> PathBuf {
+    let sources = BinarySources {
+        assumed_version: Some(MEDIASOUP_VERSION.to_owned()),
+        ..BinarySources::default()
+    };
+    Binaries::new(Environment::of_process(), sources)
+        .find(MEDIASOUP_VERSION)
+        .unwrap_or_else(|error| panic!("run scripts/setup first: {error}"))
+        .path
+}
+
 #[test]
 fn answers_as_a_real_worker_does() {
-    let Some(binary) = std::env::var_os("MEDIASOUP_WORKER_BIN") else { return };
+    let binary = real_worker();
     let config = Config { cases: 40, failure_persistence: None, ..Config::default() };
     let mut runner =
         TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]));
     for _ in 0..40 {
         let program = programs::steps(60..120).new_tree(&mut runner).expect("a program").current();
         let mut mock = Bench::new();
-        let mut real = RealWorker::start(Path::new(&binary));
+        let mut real = RealWorker::start(&binary);
         let program = programs::prelude().into_iter().chain(program.into_iter().map(Step::sent));
         for (number, sent) in program.enumerate() {
             if let Sent::Request(method, _, body) = &sent
