@@ -39,6 +39,29 @@ pub enum Output {
     Worker(PartId, Bytes),
     /// Tell the people who run this.
     Diagnostic(String),
+    /// Start a further worker behind this virtual worker. Messages for it may follow at once; they
+    /// wait until [`VirtualWorker::part_opened`] or go with [`VirtualWorker::part_failed`].
+    OpenPart(PartId),
+    /// Nothing of the app is left on that part: end its worker.
+    ClosePart(PartId),
+}
+
+/// What the death of a part means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The virtual worker lives on without that part.
+    LivesOn,
+    /// All that the app had was there: the virtual worker is dead, in mediasoup's words.
+    Dies,
+}
+
+/// Where the objects of one Router may live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spread {
+    /// How many parts a virtual worker may have, its home included. 1: as mediasoup.
+    pub max_parts: usize,
+    /// Every transport goes to the next part, in turn. For tests.
+    pub scatter: bool,
 }
 
 struct Part {
