@@ -209,6 +209,7 @@ impl Relay {
                 }
                 Output::Worker(_, bytes) => self.command(WorkerCommand::Message(bytes)),
                 Output::Diagnostic(text) => self.remark(&text),
+                Output::OpenPart(_) | Output::ClosePart(_) => {}
             }
         }
     }

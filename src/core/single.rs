@@ -28,7 +28,7 @@ use super::{
 use crate::{
     connection::{Exit, InPlaceWorker, SpawnRequest},
     queue,
-    virtual_worker::VirtualWorker,
+    virtual_worker::{Spread, VirtualWorker},
 };
 
 /// mediasoup's exit code for settings that its worker refuses.
@@ -140,7 +140,9 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
     let Found::Linked(link) = found else {
         return Err(NoWorker::Other("a remote connection gave a local worker".to_owned()));
     };
-    let virtual_worker = VirtualWorker::new(std::process::id(), host(&place, &link), inner.book());
+    let host = host(&place, &link);
+    let virtual_worker =
+        VirtualWorker::new(std::process::id(), host, inner.book(), Spread::default());
     let (events, control) = mpsc::channel(4);
     let signals = tokio::spawn(forward_signals(events));
     let (stdio, mut texts) = queue::bounded(relay::STDIO_LIMIT);
