@@ -81,7 +81,7 @@ pub struct VirtualWorker {
 
 impl VirtualWorker {
     /// A virtual worker on one real worker, its home.
-    pub fn new(library_pid: u32, home: Host, book: Arc<AddressBook>) -> Self {
+    pub fn new(library_pid: u32, home: Host, book: Arc<AddressBook>, _spread: Spread) -> Self {
         let home_id = PartId(0);
         Self {
             library_pid,
@@ -91,6 +91,30 @@ impl VirtualWorker {
             objects: Objects::default(),
             requests: Requests::default(),
         }
+    }
+
+    /// A part that was asked for lives on that host.
+    pub fn part_opened(&mut self, part: PartId, host: Host, _out: &mut Vec<Output>) {
+        self.parts.insert(part, Part { host });
+    }
+
+    /// A part that was asked for cannot be had.
+    pub fn part_failed(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) {
+        out.push(Output::Diagnostic(format!("part {} did not open: {why}", part.0)));
+    }
+
+    /// A part is gone.
+    pub fn part_died(&mut self, part: PartId, _why: &str, _out: &mut Vec<Output>) -> Fate {
+        self.parts.remove(&part);
+        if part == self.home { Fate::Dies } else { Fate::LivesOn }
+    }
+
+    /// Tells the time that has passed since this virtual worker began.
+    pub fn tick(&mut self, _now: std::time::Duration, _out: &mut Vec<Output>) {}
+
+    /// When [`Self::tick`] must be called at the latest.
+    pub fn next_tick(&self) -> Option<std::time::Duration> {
+        None
     }
 
     /// The part that Routers are born on.
