@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     addresses::book::Host,
-    connection::{BoxFuture, Exit, LINK_LIMIT, WorkerCommand, WorkerEvent, WorkerLink},
+    channel::framing::MESSAGE_MAX,
+    connection::{BoxFuture, Exit, WorkerCommand, WorkerEvent, WorkerLink},
     core::choice::Place,
     queue::{self, TrySendError, Weight},
     virtual_worker::PartId,
@@ -26,8 +27,8 @@ pub const STALL_STRIKE: Duration = Duration::from_secs(5);
 const STRIKES: u32 = 2;
 /// Bytes that may wait for a part that is opening before the library is held back.
 const OPENING_LIMIT: usize = 1024 * 1024;
-/// Bytes that may wait for one of several parts at all.
-const WAITING_MAX: usize = LINK_LIMIT;
+/// Bytes that may wait for one of several parts at all, beside those that are in its link.
+pub const WAITING_MAX: usize = 2 * MESSAGE_MAX;
 
 /// A real worker at work.
 pub struct Opened {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::bench::{Bench, Plan, WorkerEnd, frame, worker, worker_with};
-use super::{ControlEvent, OPEN_TIMEOUT};
+use super::{ControlEvent, OPEN_TIMEOUT, parts::WAITING_MAX};
 use crate::connection::{Exit, LINK_LIMIT, WorkerCommand, WorkerEvent};
 
 const MOMENT: Duration = Duration::from_millis(50);
@@ -109,6 +109,8 @@ async fn home_dies_and_the_last_part_leads() {
     let (mut bench, parts) = Bench::of_three().await;
     let [mut first, mut second] = parts;
     bench.say("survive").await;
+    bench.say("to 0 noted").await;
+    assert_eq!(bench.home.next().await, "noted");
     bench.home.exit(Exit::Code(1)).await;
     assert_eq!(bench.hear().await, "died 0: it ended with code 1");
     bench.say("to 1 on").await;
@@ -283,10 +285,10 @@ async fn a_part_that_others_overwhelm_counts_as_dead() {
     assert_eq!(bench.hear().await, "opened 1 on frozen");
     let copied = format!("copy 1 {}", "x".repeat(1_000_000));
     let began = Instant::now();
-    for _ in 0..=LINK_LIMIT / 1_000_000 {
+    for _ in 0..2 + WAITING_MAX / 1_000_000 {
         bench.home.tell(&copied).await;
     }
-    assert_eq!(bench.hear().await, format!("died 1: more than {LINK_LIMIT} bytes wait for it"));
+    assert_eq!(bench.hear().await, format!("died 1: more than {WAITING_MAX} bytes wait for it"));
     assert!(began.elapsed() < Duration::from_secs(5));
     frozen.is_dropped().await;
 }
