@@ -46,7 +46,9 @@ impl<'a> Buffer<'a> {
         let vtable = usize::try_from(i64::try_from(start).ok()? - back).ok()?;
         let vtable_size = usize::from(self.u16(vtable)?);
         let size = usize::from(self.u16(vtable.checked_add(2)?)?);
-        let fits = vtable_size >= 4
+        let fits = start.is_multiple_of(4)
+            && vtable.is_multiple_of(2)
+            && vtable_size >= 4
             && vtable_size % 2 == 0
             && vtable.checked_add(vtable_size)? <= self.0.len()
             && size >= 4
@@ -54,7 +56,8 @@ impl<'a> Buffer<'a> {
         fits.then_some(Table { start, vtable, vtable_size, size })
     }
 
-    /// Where the field of that slot stands, if the table has it. `width` bytes of it are in bounds.
+    /// Where the field of that slot stands, if the table has it. `width` bytes of it are in bounds
+    /// and aligned, to four bytes at most: builders that count the size prefix in shift the rest.
     pub fn field(self, table: Table, slot: usize, width: usize) -> Option<Field> {
         let entry = 4 + slot * 2;
         if entry + 2 > table.vtable_size {
@@ -62,7 +65,11 @@ impl<'a> Buffer<'a> {
         }
         match usize::from(self.u16(table.vtable + entry)?) {
             0 => Some(Field::Absent),
-            offset if offset >= 4 && offset + width <= table.size => {
+            offset
+                if offset >= 4
+                    && offset + width <= table.size
+                    && offset.is_multiple_of(width.min(4)) =>
+            {
                 Some(Field::At(table.start + offset))
             }
             _ => None,
@@ -71,6 +78,9 @@ impl<'a> Buffer<'a> {
 
     /// The elements of the vector at this position: where the first stands, and how many there are.
     pub fn vector(self, at: usize, stride: usize) -> Option<(usize, usize)> {
+        if !at.is_multiple_of(4) {
+            return None;
+        }
         let count = usize::try_from(self.u32(at)?).ok()?;
         let first = at.checked_add(4)?;
         let end = first.checked_add(count.checked_mul(stride)?)?;

@@ -20,6 +20,10 @@ mod slot {
     pub const REQUEST_METHOD: usize = 1;
     pub const REQUEST_HANDLER: usize = 2;
     pub const REQUEST_BODY_TYPE: usize = 3;
+    pub const REQUEST_BODY: usize = 4;
+    /// Of the request that creates a `WebRtcTransport`, and of its options.
+    pub const CREATE_OPTIONS: usize = 1;
+    pub const OPTIONS_LISTEN_TYPE: usize = 1;
     pub const NOTIFICATION_HANDLER: usize = 0;
     pub const NOTIFICATION_EVENT: usize = 1;
     pub const NOTIFICATION_BODY_TYPE: usize = 2;
@@ -91,10 +95,19 @@ pub struct Rejected {
 impl Rejected {
     /// The id of a request that is malformed elsewhere, to answer it with an error.
     pub fn request_id(&self) -> Option<u32> {
+        self.id_of("request", slot::REQUEST_ID)
+    }
+
+    /// The id of an answer that is malformed elsewhere: its request gets no other.
+    pub fn response_id(&self) -> Option<u32> {
+        self.id_of("response", slot::RESPONSE_ID)
+    }
+
+    fn id_of(&self, kind: &str, slot: usize) -> Option<u32> {
         if self.bytes.len() < PREFIX {
             return None;
         }
-        Message(self.bytes.clone()).request_id()
+        Message(self.bytes.clone()).id_of(kind, slot)
     }
 }
 
@@ -119,10 +132,14 @@ impl Message {
 
     /// The id, if this is a request.
     pub fn request_id(&self) -> Option<u32> {
-        let (table, kind) = self.data()?;
+        self.id_of("request", slot::REQUEST_ID)
+    }
+
+    fn id_of(&self, kind: &str, slot: usize) -> Option<u32> {
+        let (table, this_kind) = self.data()?;
         let buffer = Buffer(self.payload());
-        let at = buffer.field(table, slot::REQUEST_ID, 4)?.position()?;
-        if kind == "request" { buffer.u32(at) } else { None }
+        let at = buffer.field(table, slot, 4)?.position()?;
+        if kind == this_kind { buffer.u32(at) } else { None }
     }
 
     /// A message of our own making.
@@ -139,7 +156,10 @@ impl Message {
             Envelope::Request(request) => {
                 let body =
                     body_table(buffer, table, slot::REQUEST_BODY_TYPE, tables::FBS_REQUEST_REQUEST);
-                if body == method::body(request.method) {
+                let listen = method::listen(request.method);
+                let fits = body == method::body(request.method)
+                    && (listen.is_none() || listen == self.listen_tag(table));
+                if fits {
                     Ok(())
                 } else {
                     Err(MessageError::Body { method: method::name(request.method) })
@@ -161,6 +181,15 @@ impl Message {
             }
             Envelope::Response(_) | Envelope::Log(_) => Err(MessageError::Kind(kind)),
         }
+    }
+
+    /// The tag of the union that says what the `WebRtcTransport` of this request listens on.
+    fn listen_tag(&self, request: Table) -> Option<u8> {
+        let buffer = Buffer(self.payload());
+        let inner =
+            |table, slot| buffer.table(buffer.follow(buffer.field(table, slot, 4)?.position()?)?);
+        let options = inner(inner(request, slot::REQUEST_BODY)?, slot::CREATE_OPTIONS)?;
+        buffer.u8(buffer.field(options, slot::OPTIONS_LISTEN_TYPE, 1)?.position()?)
     }
 
     /// The envelope. Parsing made sure that there is one.

@@ -85,6 +85,10 @@ static METHODS: [(&str, Option<usize>); 68] = [
     ("rtpObserver.removeProducer", Some(tables::FBS_RTPOBSERVER_REMOVEPRODUCERREQUEST)),
 ];
 
+/// Tags of the union `FBS.WebRtcTransport.Listen`.
+const LISTEN_INDIVIDUAL: u8 = 1;
+const LISTEN_SERVER: u8 = 2;
+
 /// The method of that number.
 pub fn from_number(number: u8) -> Option<Method> {
     Method::try_from(number).ok()
@@ -98,6 +102,16 @@ pub fn name(method: Method) -> &'static str {
 /// The table that the method's body is, if it has one.
 pub(super) fn body(method: Method) -> Option<usize> {
     METHODS[usize::from(method as u8)].1
+}
+
+/// The tag of what a new `WebRtcTransport` must listen on. The worker takes it for that, whatever
+/// it is, and crashes on the other.
+pub(super) fn listen(method: Method) -> Option<u8> {
+    match method {
+        Method::RouterCreateWebrtctransport => Some(LISTEN_INDIVIDUAL),
+        Method::RouterCreateWebrtctransportWithServer => Some(LISTEN_SERVER),
+        _ => None,
+    }
 }
 
 /// Whether the worker itself handles the method; all others go to the object of their handler id.
@@ -121,15 +135,41 @@ pub(super) fn takes_notification(event: Event, body: Option<usize>) -> bool {
 mod tests {
     use super::*;
 
+    /// Method names and bodies as the schema spells them, without what the spellings differ in.
+    fn plain(name: &str) -> String {
+        name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
+    }
+
     #[test]
-    fn every_method_has_a_row() {
-        for (number, row) in METHODS.iter().enumerate() {
+    fn every_row_stands_at_its_method() {
+        for (number, (name, body)) in METHODS.iter().enumerate() {
             let number = u8::try_from(number).expect("68 methods");
             let method = from_number(number).expect("the enum has it");
-            assert_eq!(name(method), row.0);
+            let expected = match method {
+                // The only one that the worker's texts call otherwise.
+                Method::WorkerWebrtcserverClose => "WorkerCloseWebRtcServer".to_owned(),
+                _ => format!("{method:?}"),
+            };
+            assert_eq!(plain(name), plain(&expected));
+            let Some(body) = body else { continue };
+            let table = tables::TYPES[*body].name;
+            let owner = table.strip_prefix("FBS.").and_then(|name| name.strip_suffix("Request"));
+            let with_server = plain("WithServer");
+            assert_eq!(plain(owner.expect("a request")), plain(name).replace(&with_server, ""));
         }
         assert!(from_number(68).is_none());
-        assert_eq!(name(Method::TransportConsume), "transport.consume");
-        assert_eq!(name(Method::RtpobserverRemoveProducer), "rtpObserver.removeProducer");
+    }
+
+    #[test]
+    fn every_body_has_a_method() {
+        let request = &tables::TYPES[tables::FBS_REQUEST_REQUEST];
+        let bodies = request.fields.iter().find_map(|field| match field.kind {
+            channel_schema::Kind::Union(union) => Some(tables::UNIONS[union]),
+            _ => None,
+        });
+        for body in bodies.expect("a request has a body") {
+            let name = tables::TYPES[*body].name;
+            assert!(METHODS.iter().any(|(_, taken)| *taken == Some(*body)), "{name}");
+        }
     }
 }

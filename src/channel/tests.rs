@@ -1,13 +1,16 @@
 //! The channel against messages as mediasoup builds them and against garbage.
 
 use bytes::BytesMut;
-use channel_schema::fbs::{notification::Event, request, request::Method, transport, worker};
+use channel_schema::fbs::{
+    notification::Event, request, request::Method, response, router, transport, web_rtc_transport,
+    worker,
+};
 use proptest::prelude::*;
 
 use super::{
     Envelope, Message, MessageError,
     compose::{self, ErrorKind},
-    envelope::{NotificationEnvelope, PREFIX, RequestEnvelope},
+    envelope::{NotificationEnvelope, PREFIX, Rejected, RequestEnvelope},
 };
 
 fn reparse(message: &Message) -> Message {
@@ -174,6 +177,113 @@ fn a_field_that_the_worker_follows_blindly_is_required() {
         let message = compose::request(9, Method::WorkerCreateWebrtcserver, "", Some(body));
         assert_eq!(Message::parse(message.into_bytes()).is_ok(), valid);
     }
+}
+
+fn create_web_rtc_transport(method: Method, listen: web_rtc_transport::Listen) -> Message {
+    let options = web_rtc_transport::WebRtcTransportOptions {
+        base: Box::default(),
+        listen,
+        enable_udp: true,
+        enable_tcp: false,
+        prefer_udp: false,
+        prefer_tcp: false,
+        ice_consent_timeout: 30,
+    };
+    let body = request::Body::RouterCreateWebRtcTransportRequest(Box::new(
+        router::CreateWebRtcTransportRequest {
+            transport_id: "transport".to_owned(),
+            options: Box::new(options),
+        },
+    ));
+    reparse(&compose::request(3, method, "router", Some(body)))
+}
+
+#[test]
+fn a_web_rtc_transport_listens_as_its_method_says() {
+    let individual = || {
+        web_rtc_transport::Listen::ListenIndividual(Box::new(web_rtc_transport::ListenIndividual {
+            listen_infos: vec![listen_info()],
+        }))
+    };
+    let server = || {
+        web_rtc_transport::Listen::ListenServer(Box::new(web_rtc_transport::ListenServer {
+            web_rtc_server_id: "server".to_owned(),
+        }))
+    };
+    let alone = Method::RouterCreateWebrtctransport;
+    let with_server = Method::RouterCreateWebrtctransportWithServer;
+    for (method, listen, fits) in [
+        (alone, individual(), true),
+        (with_server, server(), true),
+        (alone, server(), false),
+        (with_server, individual(), false),
+    ] {
+        let checked = create_web_rtc_transport(method, listen).check_for_worker();
+        assert_eq!(checked.is_ok(), fits, "{method:?}: {checked:?}");
+    }
+}
+
+#[test]
+fn everything_is_aligned() {
+    let whole = create_server().into_bytes();
+    let payload = &whole[PREFIX..];
+    for shift in 0..9_u8 {
+        // All offsets but the root's are relative to where they stand.
+        let mut shifted = vec![payload[0] + shift, 0, 0, 0];
+        shifted.extend(std::iter::repeat_n(0, usize::from(shift)));
+        shifted.extend_from_slice(&payload[4..]);
+        let parsed = Message::parse(with_payload(&shifted));
+        assert_eq!(parsed.is_ok(), shift % 4 == 0, "shifted by {shift}");
+    }
+}
+
+/// The answer to a worker dump whose router ids are all one and the same text in the message.
+fn shared_ids(text: &str, count: usize) -> BytesMut {
+    let mut router_ids = vec![String::new(); count];
+    router_ids[0] = text.to_owned();
+    let dump = worker::DumpResponse {
+        pid: 1,
+        web_rtc_server_ids: Vec::new(),
+        router_ids,
+        channel_message_handlers: Box::new(worker::ChannelMessageHandlers {
+            channel_request_handlers: Vec::new(),
+            channel_notification_handlers: Vec::new(),
+        }),
+    };
+    let body = response::Body::WorkerDumpResponse(Box::new(dump));
+    let mut bytes = compose::accepted(1, Some(body)).into_bytes();
+    let target = bytes
+        .windows(text.len())
+        .position(|window| window == text.as_bytes())
+        .expect("the text stands in it")
+        - 4;
+    let offset = |bytes: &BytesMut, at: usize| {
+        let word: [u8; 4] = bytes[at..at + 4].try_into().expect("four bytes");
+        at + usize::try_from(u32::from_le_bytes(word)).expect("fits")
+    };
+    let first = (0..bytes.len() - 4)
+        .find(|at| offset(&bytes, *at) == target)
+        .expect("something points to the text");
+    for at in (first..first + 4 * count).step_by(4) {
+        let distance = u32::try_from(target - at).expect("the text comes later");
+        bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn a_message_does_not_unfold_to_a_multiple_of_its_size() {
+    let short = Message::parse(shared_ids("0123456789", 100)).expect("short texts may be shared");
+    let response::BodyRef::WorkerDumpResponse(dump) =
+        compose::response_body(&short).expect("a body")
+    else {
+        panic!("a dump")
+    };
+    let ids = dump.router_ids().expect("ids");
+    assert!(ids.iter().all(|id| id.expect("UTF-8") == "0123456789"));
+    assert!(Message::parse(shared_ids(&"x".repeat(100_000), 1)).is_ok());
+    let refused = Message::parse(shared_ids(&"x".repeat(100_000), 25_000));
+    assert!(matches!(refused, Err(Rejected { error: MessageError::Schema(_), .. })));
 }
 
 proptest! {

@@ -11,6 +11,10 @@ use super::buffer::{Buffer, Field, Table};
 /// Deeper nesting than any message of the schema has.
 const MAX_DEPTH: usize = 16;
 
+/// How many times its own size a message may describe. Without a bound a few megabytes of tables
+/// that share one text unfold to terabytes where they are decoded. Builders share short texts.
+const UNFOLD_MAX: usize = 16;
+
 /// The message is not what the schema allows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("malformed channel message: {what} of {table}.{field}")]
@@ -24,6 +28,8 @@ struct Walk<'a> {
     buffer: Buffer<'a>,
     /// Tables may share parts, so a small message could describe a huge tree.
     steps_left: usize,
+    /// The same in bytes: texts and plain vectors are no steps.
+    bytes_left: usize,
 }
 
 /// Checks the whole payload (a message without its size prefix) against the schema.
@@ -31,7 +37,11 @@ pub fn verify(payload: &[u8]) -> Result<(), VerifyError> {
     let buffer = Buffer(payload);
     let fail = |what| VerifyError { what, table: TYPES[FBS_MESSAGE_MESSAGE].name, field: "root" };
     let root = buffer.root().ok_or_else(|| fail("bad position"))?;
-    let mut walk = Walk { buffer, steps_left: payload.len() + 64 };
+    let mut walk = Walk {
+        buffer,
+        steps_left: payload.len() + 64,
+        bytes_left: payload.len().saturating_mul(UNFOLD_MAX),
+    };
     walk.table(root, FBS_MESSAGE_MESSAGE, 0)
 }
 
@@ -83,7 +93,8 @@ impl Walk<'_> {
             },
             Kind::String => {
                 let target = self.follow(at)?;
-                self.buffer.string(target).map(|_| ()).ok_or(Problem::Here("bad string"))
+                let text = self.buffer.string(target).ok_or(Problem::Here("bad string"))?;
+                self.unfold(text.len())
             }
             Kind::Table(type_index) => {
                 let target = self.follow(at)?;
@@ -95,6 +106,7 @@ impl Walk<'_> {
                 let stride = width(*element);
                 let (first, count) =
                     self.buffer.vector(target, stride).ok_or(Problem::Here("bad vector"))?;
+                self.unfold(count * stride)?;
                 if matches!(element, Kind::Scalar(_)) {
                     return Ok(());
                 }
@@ -132,6 +144,12 @@ impl Walk<'_> {
         let target = self.follow(at)?;
         let table = self.buffer.table(target).ok_or(Problem::Here("bad table"))?;
         self.table(table, type_index, depth + 1).map_err(Problem::Inside)
+    }
+
+    fn unfold(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.bytes_left =
+            self.bytes_left.checked_sub(bytes).ok_or(Problem::Here("too much shared"))?;
+        Ok(())
     }
 
     fn follow(&self, at: usize) -> Result<usize, Problem> {

@@ -13,7 +13,7 @@ use std::{
     collections::HashMap,
     io,
     os::unix::net::UnixListener as StdUnixListener,
-    sync::{Arc, Weak, atomic::AtomicUsize},
+    sync::{Arc, Weak, atomic::AtomicUsize, mpsc},
     thread,
     time::Duration,
 };
@@ -31,8 +31,9 @@ use crate::{addresses::book::AddressBook, connection::Connection, virtual_worker
 
 /// How long `createWorker` may take to find a worker.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long closing waits for workers to be let go.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long closing waits for the core's thread. It lets go of everything at once unless the
+/// system holds it up, and then the app's own thread must not wait along.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a stub's ticket stands for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +50,13 @@ pub struct Failure {
     pub message: String,
 }
 
+/// Where a ticket stands, from its issue until `createWorker` has its result.
+enum TicketState {
+    Issued(Ticket),
+    Used,
+    Failed(Failure),
+}
+
 /// The core cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -62,7 +70,8 @@ pub enum StartError {
 pub struct Core {
     inner: Arc<Inner>,
     stop: watch::Sender<bool>,
-    thread: Option<thread::JoinHandle<()>>,
+    /// Disconnected once the thread has let go of everything.
+    ended: mpsc::Receiver<()>,
     handle: Handle,
     socket: String,
     #[cfg(not(target_os = "linux"))]
@@ -72,10 +81,9 @@ pub struct Core {
 /// What the tasks of a core share.
 pub struct Inner {
     sources: Mutex<Vec<Source>>,
-    tickets: Mutex<HashMap<String, Ticket>>,
-    failures: Mutex<HashMap<String, Failure>>,
-    /// Process id as the app knows it, to the connection that the Worker lives on.
-    workers: Mutex<HashMap<u32, String>>,
+    tickets: Mutex<HashMap<String, TicketState>>,
+    /// Process id as the app knows it, to the name of the connection that the Worker lives on.
+    workers: Mutex<HashMap<u32, Arc<str>>>,
     book: Arc<AddressBook>,
     connect_timeout: Duration,
     spread: Spread,
@@ -92,7 +100,6 @@ impl Core {
         let inner = Arc::new(Inner {
             sources: Mutex::default(),
             tickets: Mutex::default(),
-            failures: Mutex::default(),
             workers: Mutex::default(),
             book,
             connect_timeout,
@@ -107,20 +114,23 @@ impl Core {
             let _entered = handle.enter();
             UnixListener::from_std(bound.listener).map_err(StartError::Socket)?
         };
-        let thread = thread::Builder::new()
+        let (alive, ended) = mpsc::channel();
+        thread::Builder::new()
             .name("mediasoup-horizontal".to_owned())
             .spawn({
                 let inner = Arc::clone(&inner);
                 move || {
+                    let _alive: mpsc::Sender<()> = alive;
                     runtime.block_on(accept(inner, listener, stopped));
-                    runtime.shutdown_timeout(CLOSE_TIMEOUT);
+                    // Every task is dropped here; a name that is being looked up is not waited for.
+                    runtime.shutdown_background();
                 }
             })
             .map_err(StartError::Thread)?;
         Ok(Self {
             inner,
             stop,
-            thread: Some(thread),
+            ended,
             handle,
             socket: bound.name,
             #[cfg(not(target_os = "linux"))]
@@ -166,19 +176,21 @@ impl Core {
     /// A new ticket for one stub.
     pub fn issue(&self, ticket: Ticket) -> String {
         let text = random_text();
-        self.inner.tickets.lock().insert(text.clone(), ticket);
+        self.inner.tickets.lock().insert(text.clone(), TicketState::Issued(ticket));
         text
     }
 
     /// Ends a ticket, used or not, and tells why its Worker could not be made, if so.
     pub fn settle(&self, ticket: &str) -> Option<Failure> {
-        self.inner.tickets.lock().remove(ticket);
-        self.inner.failures.lock().remove(ticket)
+        match self.inner.tickets.lock().remove(ticket) {
+            Some(TicketState::Failed(failure)) => Some(failure),
+            Some(TicketState::Issued(_) | TicketState::Used) | None => None,
+        }
     }
 
     /// The connection on which the Worker with that pid lives.
     pub fn where_is(&self, pid: u32) -> Option<String> {
-        self.inner.workers.lock().get(&pid).cloned()
+        self.inner.workers.lock().get(&pid).map(|name| name.to_string())
     }
 
     /// Ends every Worker and connection. Idempotent.
@@ -188,8 +200,8 @@ impl Core {
             source.connection.close();
         }
         let _ = self.stop.send(true);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if self.ended.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!("the core's thread is held up; it ends by itself");
         }
     }
 }
@@ -209,19 +221,32 @@ impl Inner {
         Arc::clone(&self.book)
     }
 
+    /// What the ticket stands for, once.
     fn take_ticket(&self, ticket: &str) -> Option<Ticket> {
-        self.tickets.lock().remove(ticket)
+        let mut tickets = self.tickets.lock();
+        let state = tickets.get_mut(ticket)?;
+        match std::mem::replace(state, TicketState::Used) {
+            TicketState::Issued(ticket) => Some(ticket),
+            other => {
+                *state = other;
+                None
+            }
+        }
     }
 
     fn fail_ticket(&self, ticket: &str, why: &NoWorker) {
         let ours = !matches!(why, NoWorker::WrongSettings(_));
         let failure = Failure { ours, message: why.to_string() };
-        self.failures.lock().insert(ticket.to_owned(), failure);
+        // A ticket that is settled is forgotten: nobody would ever ask for its failure.
+        if let Some(state) = self.tickets.lock().get_mut(ticket) {
+            *state = TicketState::Failed(failure);
+        }
     }
 
     fn register(self: &Arc<Self>, pid: u32, connection: &str) -> Registered {
-        self.workers.lock().insert(pid, connection.to_owned());
-        Registered { inner: Arc::downgrade(self), pid }
+        let name = Arc::<str>::from(connection);
+        self.workers.lock().insert(pid, Arc::clone(&name));
+        Registered { inner: Arc::downgrade(self), pid, name }
     }
 
     /// Pipes may stay on loopback only while every host is this one.
@@ -235,12 +260,16 @@ impl Inner {
 struct Registered {
     inner: Weak<Inner>,
     pid: u32,
+    name: Arc<str>,
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.upgrade() {
-            inner.workers.lock().remove(&self.pid);
+        let Some(inner) = self.inner.upgrade() else { return };
+        let mut workers = inner.workers.lock();
+        // The pid may have become another Worker's while this one was seen off.
+        if workers.get(&self.pid).is_some_and(|name| Arc::ptr_eq(name, &self.name)) {
+            workers.remove(&self.pid);
         }
     }
 }

@@ -1,6 +1,10 @@
 //! What the app's `createWorker` settings ask of a real worker, read off the stub's arguments.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Read},
+    path::PathBuf,
+};
 
 use crate::{
     SCHEMA_FINGERPRINT,
@@ -25,6 +29,8 @@ pub enum SettingsError {
     Read { setting: &'static str, path: String, source: io::Error },
     #[error("{setting} {path} is larger than {PEM_MAX} bytes")]
     TooLarge { setting: &'static str, path: String },
+    #[error("{setting} {path} is not a regular file")]
+    NoFile { setting: &'static str, path: String },
 }
 
 /// Takes the two DTLS files out of the arguments, as content: they are files of this host.
@@ -53,12 +59,18 @@ pub fn spawn_request(
     })
 }
 
+/// Reads on the core's one thread, so it must not wait: a pipe would hold up every Worker.
 fn read(setting: &'static str, path: &str) -> Result<String, SettingsError> {
     let failed = |source| SettingsError::Read { setting, path: path.to_owned(), source };
-    if fs::metadata(path).map_err(failed)?.len() > PEM_MAX {
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(SettingsError::NoFile { setting, path: path.to_owned() });
+    }
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(failed)?;
+    if file.take(PEM_MAX + 1).read_to_string(&mut text).map_err(failed)? as u64 > PEM_MAX {
         return Err(SettingsError::TooLarge { setting, path: path.to_owned() });
     }
-    fs::read_to_string(path).map_err(failed)
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -87,5 +99,24 @@ mod tests {
         let args = vec!["--dtlsPrivateKeyFile=/notfound/key.pem".to_owned()];
         let error = spawn_request("3.27.1".to_owned(), args, None).unwrap_err().to_string();
         assert!(error.contains("dtlsPrivateKeyFile /notfound/key.pem"), "{error}");
+    }
+
+    #[test]
+    fn only_a_file_of_a_sensible_size_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let large = dir.path().join("large");
+        fs::write(&large, vec![b'x'; usize::try_from(PEM_MAX).unwrap() + 1]).unwrap();
+        for (path, why) in [
+            (pipe.as_path(), "is not a regular file"),
+            (dir.path(), "is not a regular file"),
+            (std::path::Path::new("/dev/zero"), "is not a regular file"),
+            (large.as_path(), "is larger than"),
+        ] {
+            let args = vec![format!("--dtlsCertificateFile={}", path.display())];
+            let error = spawn_request("3.27.1".to_owned(), args, None).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

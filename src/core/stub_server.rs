@@ -36,6 +36,8 @@ use crate::{
 
 /// A stub says hello at once, or it is none.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// The fds of a channel: the worker's 3 and 4.
+const HELLO_FDS: usize = 2;
 /// mediasoup's exit code for settings that its worker refuses.
 const WRONG_SETTINGS: i32 = 42;
 const FAILURE: i32 = 1;
@@ -145,6 +147,10 @@ async fn receive(
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     bytes.extend_from_slice(&chunk[..count]);
+    if fds.len() > HELLO_FDS {
+        // A flood of them would use up the app's own.
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "more fds than a channel has"));
+    }
     Ok(())
 }
 

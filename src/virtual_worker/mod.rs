@@ -159,8 +159,15 @@ impl VirtualWorker {
     pub fn from_worker(&mut self, part: PartId, bytes: BytesMut, out: &mut Vec<Output>) {
         let message = match Message::parse(bytes) {
             Ok(message) => message,
-            Err(error) => {
-                out.push(Output::Diagnostic(format!("dropped a message of a worker: {error}")));
+            Err(rejected) => {
+                let text = format!("dropped a message of a worker: {rejected}");
+                out.push(Output::Diagnostic(text));
+                if let Some(pending) =
+                    rejected.response_id().and_then(|id| self.requests.take(part, id))
+                {
+                    self.refused(&pending);
+                    refuse(pending.library_id, &format!("malformed answer: {rejected}"), out);
+                }
                 return;
             }
         };
@@ -224,7 +231,9 @@ impl VirtualWorker {
             out.push(Output::Worker(part, message.into_bytes().freeze()));
         } else {
             // The library counts from 1, so only a client of another make gets here.
-            self.requests.take(part, id);
+            if let Some(pending) = self.requests.take(part, id) {
+                self.refused(&pending);
+            }
             refuse(library_id, "a request needs an id other than 0", out);
         }
     }
@@ -261,10 +270,8 @@ impl VirtualWorker {
         }
         if response.accepted {
             self.accepted(part, &pending, &message);
-        } else if pending.registered
-            && let Effect::Create { id, .. } = &pending.effect
-        {
-            self.forget(id);
+        } else {
+            self.refused(&pending);
         }
         if response.accepted && pending.method == Method::WorkerDump {
             match compose::worker_dump_with_pid(&message, pending.library_id, self.library_pid) {
@@ -302,6 +309,14 @@ impl VirtualWorker {
             }
             Effect::Close { id } => self.forget(id),
             Effect::None => {}
+        }
+    }
+
+    fn refused(&mut self, pending: &Pending) {
+        if pending.registered
+            && let Effect::Create { id, .. } = &pending.effect
+        {
+            self.forget(id);
         }
     }
 

@@ -129,8 +129,8 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
     let mut alarm = std::pin::pin!(sleep_until(relay.began));
     let mut alarm_at = None;
     loop {
-        let read = relay.out.len() < OUT_LIMIT;
-        let due = relay.next_due(read);
+        let room = relay.out.len() < OUT_LIMIT;
+        let due = relay.next_due(room);
         if let Some(at) = due
             && due != alarm_at
         {
@@ -148,10 +148,11 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
                 }
             },
             // Cancel-safe: what is under way stays with the parts.
-            step = relay.parts.next(read) => relay.step(step),
-            // Cancel-safe: what was read is in the buffer.
+            step = relay.parts.next(room) => relay.step(step),
+            // Cancel-safe: what was read is in the buffer. Some requests are answered here, and a
+            // library that does not read must not fill the memory with those answers.
             read = relay.library.input.read_buf(relay.reader.buffer()),
-                if relay.reading && !relay.parts.hold_back() => match relay.library_wrote(&read) {
+                if room && relay.reading && !relay.parts.hold_back() => match relay.library_wrote(&read) {
                 Ok(ended) => ended,
                 Err(error) => {
                     relay.remark(&format!("the app's channel is broken: {error}"));
@@ -293,7 +294,12 @@ impl<M: Machine> Relay<M> {
 
     fn tell_local_pids(&self) {
         if let Some(local_pids) = &self.local_pids {
-            local_pids.send_replace(self.parts.local_pids());
+            let now = self.parts.local_pids();
+            local_pids.send_if_modified(|told| {
+                let changed = *told != now;
+                *told = now;
+                changed
+            });
         }
     }
 
@@ -376,9 +382,13 @@ impl<M: Machine> Relay<M> {
         self.parts.remove_opening();
         let leader = self.parts.leader();
         for part in self.parts.ids() {
-            self.parts.clear_waiting(part);
-            self.parts.command(part, WorkerCommand::Signal(SIGKILL));
-            self.parts.command(part, WorkerCommand::CloseInput);
+            if self.parts.urgent(part, WorkerCommand::Signal(SIGKILL)) {
+                self.parts.command(part, WorkerCommand::CloseInput);
+            } else {
+                // Behind all that waits a kill comes too late. Whoever holds the other end of a
+                // link that is dropped ends the worker.
+                self.parts.remove(part);
+            }
         }
         let mut end = Exit::Signal(SIGKILL);
         let gone = async {

@@ -170,13 +170,14 @@ impl Parts {
         }
     }
 
-    /// What waits for that part is not wanted any more.
-    pub fn clear_waiting(&mut self, id: PartId) {
-        if let Some(part) = self.part(id) {
-            part.waiting.clear();
-            part.waiting_bytes = 0;
-            part.room = None;
-        }
+    /// Sends a command if that can be done at once.
+    pub fn urgent(&mut self, id: PartId, command: WorkerCommand) -> bool {
+        self.part(id).is_some_and(|part| match &part.link {
+            Link::Open(link) if part.waiting.is_empty() => {
+                link.commands.try_send(command) != Err(TrySendError::Full)
+            }
+            _ => false,
+        })
     }
 
     /// Whether the library must wait before it says more.
