@@ -199,3 +199,66 @@ async fn spawn(
         Err(_) => Err(SpawnError::Unreachable("no answer within the connect timeout".to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        addresses::HostAddresses,
+        connection::{BoxFuture, DtlsFiles, Load},
+    };
+
+    /// Tells by its error which kind of worker it was asked for.
+    struct Asked;
+
+    fn asked(what: &str) -> SpawnError {
+        SpawnError::NoBinary(what.to_owned())
+    }
+
+    impl Connection for Asked {
+        fn name(&self) -> String {
+            "asked".to_owned()
+        }
+
+        fn addresses(&self) -> Option<HostAddresses> {
+            None
+        }
+
+        fn load(&self) -> Option<Load> {
+            Some(Load { workers: 0, max_workers: 1 })
+        }
+
+        fn spawn(&self, _: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>> {
+            Box::pin(async { Err(asked("linked")) })
+        }
+
+        fn spawn_in_place(&self, _: &SpawnRequest) -> Option<Result<InPlaceWorker, SpawnError>> {
+            Some(Err(asked("in place")))
+        }
+
+        fn close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn only_a_home_of_one_part_runs_in_place() {
+        let sources = [Source { connection: Arc::new(Asked), own_workers: Arc::default() }];
+        let request = SpawnRequest {
+            version: String::new(),
+            fingerprint: String::new(),
+            args: Vec::new(),
+            dtls: DtlsFiles::default(),
+            worker_bin: None,
+        };
+        let taken = ["asked".to_owned()];
+        for (role, expected) in [
+            (Role::Home { in_place: true }, "in place"),
+            (Role::Home { in_place: false }, "linked"),
+            (Role::Part { taken: &taken }, "linked"),
+        ] {
+            let found = find(&sources, &request, role, Instant::now() + SETTLE).await;
+            assert_eq!(found.err().unwrap(), NoWorker::One(asked(expected)), "{role:?}");
+        }
+        assert_eq!(sources[0].own_workers.load(Ordering::Relaxed), 0);
+    }
+}

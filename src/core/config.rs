@@ -303,12 +303,12 @@ mod tests {
     fn spreads_as_told() {
         let spread = |max_parts, scatter| Spread { max_parts, scatter };
         let table = [
-            (r#"{}"#, None, None, spread(1, false)),
-            (r#"{}"#, Some("home"), None, spread(1, false)),
-            (r#"{}"#, Some(" scatter "), None, spread(3, true)),
-            (r#"{}"#, Some("scatter"), Some("5"), spread(5, true)),
-            (r#"{}"#, None, Some("2"), spread(2, false)),
-            (r#"{}"#, Some(""), Some(""), spread(1, false)),
+            ("{}", None, None, spread(1, false)),
+            ("{}", Some("home"), None, spread(1, false)),
+            ("{}", Some(" scatter "), None, spread(3, true)),
+            ("{}", Some("scatter"), Some("5"), spread(5, true)),
+            ("{}", None, Some("2"), spread(2, false)),
+            ("{}", Some(""), Some(""), spread(1, false)),
             (r#"{"placement":"home"}"#, Some("scatter"), None, spread(1, false)),
             (r#"{"placement":"scatter","maxParts":2}"#, Some("home"), Some("9"), spread(2, true)),
         ];

@@ -190,7 +190,7 @@ impl Core {
 
     /// The connection on which the Worker with that pid lives.
     pub fn where_is(&self, pid: u32) -> Option<String> {
-        self.inner.workers.lock().get(&pid).map(|name| name.to_string())
+        self.inner.workers.lock().get(&pid).map(ToString::to_string)
     }
 
     /// Ends every Worker and connection. Idempotent.

@@ -12,8 +12,8 @@ use crate::{
 /// A state machine between the library and its workers.
 pub trait Machine {
     fn home(&self) -> PartId;
-    fn from_library(&mut self, bytes: BytesMut, out: &mut Vec<Output>);
-    fn from_worker(&mut self, part: PartId, bytes: BytesMut, out: &mut Vec<Output>);
+    fn library_said(&mut self, bytes: BytesMut, out: &mut Vec<Output>);
+    fn worker_said(&mut self, part: PartId, bytes: BytesMut, out: &mut Vec<Output>);
     fn part_opened(&mut self, part: PartId, host: Host, out: &mut Vec<Output>);
     fn part_failed(&mut self, part: PartId, why: &str, out: &mut Vec<Output>);
     fn part_died(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) -> Fate;
@@ -26,11 +26,11 @@ impl Machine for VirtualWorker {
         Self::home(self)
     }
 
-    fn from_library(&mut self, bytes: BytesMut, out: &mut Vec<Output>) {
+    fn library_said(&mut self, bytes: BytesMut, out: &mut Vec<Output>) {
         Self::from_library(self, bytes, out);
     }
 
-    fn from_worker(&mut self, part: PartId, bytes: BytesMut, out: &mut Vec<Output>) {
+    fn worker_said(&mut self, part: PartId, bytes: BytesMut, out: &mut Vec<Output>) {
         Self::from_worker(self, part, bytes, out);
     }
 

@@ -100,8 +100,6 @@ struct Relay<M> {
     parts: Parts,
     machine: M,
     began: Instant,
-    /// Whether there can be more than one part, and with them anything that takes its time.
-    timed: bool,
     outputs: Vec<Output>,
     stdio: queue::Sender<Stdio>,
     local_pids: Option<watch::Sender<Vec<u32>>>,
@@ -117,7 +115,6 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
         writing: true,
         closing: false,
         out: BytesMut::new(),
-        timed: source.is_some(),
         parts: Parts::new(machine.home(), home, source),
         machine,
         began: Instant::now(),
@@ -183,7 +180,7 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
 impl<M: Machine> Relay<M> {
     /// When something must happen by itself.
     fn next_due(&mut self, read: bool) -> Option<Instant> {
-        if !self.timed {
+        if !self.parts.can_grow() {
             return None;
         }
         let tick = self.machine.next_tick().map(|after| self.began + after);
@@ -193,7 +190,7 @@ impl<M: Machine> Relay<M> {
 
     /// Tells the virtual worker the time, before anything that it may date by it.
     fn tick(&mut self) {
-        if self.timed {
+        if self.parts.can_grow() {
             self.machine.tick(self.began.elapsed(), &mut self.outputs);
             self.settle();
         }
@@ -258,7 +255,7 @@ impl<M: Machine> Relay<M> {
                 }
                 Some(WorkerEvent::Exited(exit)) => return self.part_ended(part, exit),
                 Some(WorkerEvent::Message(bytes)) => {
-                    self.machine.from_worker(part, bytes, &mut self.outputs);
+                    self.machine.worker_said(part, bytes, &mut self.outputs);
                     self.settle();
                 }
                 Some(WorkerEvent::Stdout(bytes)) => self.text(Stdio::Stdout(bytes)),
@@ -311,7 +308,7 @@ impl<M: Machine> Relay<M> {
         }
         self.tick();
         while let Some(bytes) = self.reader.next()? {
-            self.machine.from_library(bytes, &mut self.outputs);
+            self.machine.library_said(bytes, &mut self.outputs);
             self.settle();
         }
         self.write_library();

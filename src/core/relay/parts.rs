@@ -99,6 +99,11 @@ impl Parts {
         Self { home: id, list: vec![part], turn: 0, source }
     }
 
+    /// Whether there can be more than one part, and with them anything that takes its time.
+    pub fn can_grow(&self) -> bool {
+        self.source.is_some()
+    }
+
     /// Starts a worker for a further part.
     pub fn open(&mut self, id: PartId) {
         if self.list.iter().any(|part| part.id == id) {

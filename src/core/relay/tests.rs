@@ -47,7 +47,7 @@ async fn a_single_part_is_waited_for_without_end() {
 #[tokio::test(start_paused = true)]
 async fn what_is_said_to_a_part_that_opens_waits_in_order() {
     let (part, mut end) = worker("other");
-    let mut bench = Bench::new(vec![Plan::After(Duration::from_secs(2), part)]);
+    let mut bench = Bench::new(vec![Plan::After(Duration::from_secs(2), Box::new(part))]);
     for text in ["open 1", "to 1 a", "to 0 meanwhile", "to 1 b", "to 1 c"] {
         bench.say(text).await;
     }
@@ -171,7 +171,7 @@ async fn a_part_that_is_closed_is_freed() {
 #[tokio::test(start_paused = true)]
 async fn a_frozen_part_holds_the_room_back_for_ten_seconds_at_most() {
     let (part, mut frozen) = worker_with("frozen", 512);
-    let mut bench = Bench::new(vec![Plan::After(Duration::ZERO, part)]);
+    let mut bench = Bench::new(vec![Plan::After(Duration::ZERO, Box::new(part))]);
     bench.say("open 1").await;
     assert_eq!(bench.hear().await, "opened 1 on frozen");
     let long = "x".repeat(400);
@@ -196,7 +196,7 @@ async fn a_frozen_part_holds_the_room_back_for_ten_seconds_at_most() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_part_gets_everything_in_order() {
     let (part, mut slow) = worker_with("slow", 512);
-    let mut bench = Bench::new(vec![Plan::After(Duration::ZERO, part)]);
+    let mut bench = Bench::new(vec![Plan::After(Duration::ZERO, Box::new(part))]);
     bench.say("open 1").await;
     assert_eq!(bench.hear().await, "opened 1 on slow");
     let long = "x".repeat(400);
@@ -241,7 +241,7 @@ async fn a_busy_part_does_not_silence_another() {
 #[tokio::test(start_paused = true)]
 async fn an_app_that_does_not_read_is_no_fault_of_the_parts() {
     let (part, mut end) = worker_with("other", 512);
-    let mut bench = Bench::new(vec![Plan::After(Duration::ZERO, part)]);
+    let mut bench = Bench::new(vec![Plan::After(Duration::ZERO, Box::new(part))]);
     bench.say("open 1").await;
     assert_eq!(bench.hear().await, "opened 1 on other");
     let events = bench.home.events.clone();
@@ -280,7 +280,7 @@ async fn little_waits_for_a_part_that_opens() {
 #[tokio::test(start_paused = true)]
 async fn a_part_that_others_overwhelm_counts_as_dead() {
     let (part, frozen) = worker_with("frozen", 512);
-    let mut bench = Bench::new(vec![Plan::After(Duration::ZERO, part)]);
+    let mut bench = Bench::new(vec![Plan::After(Duration::ZERO, Box::new(part))]);
     bench.say("open 1").await;
     assert_eq!(bench.hear().await, "opened 1 on frozen");
     let copied = format!("copy 1 {}", "x".repeat(1_000_000));
@@ -299,8 +299,8 @@ async fn tells_the_time_when_asked_to() {
     let began = Instant::now();
     bench.say("wake 3000").await;
     assert_eq!(bench.hear().await, "awake");
-    let late = began.elapsed() - Duration::from_secs(3);
-    assert!(late < MOMENT, "{late:?} late");
+    let due = Duration::from_secs(3);
+    assert!((due..due + MOMENT).contains(&began.elapsed()));
     assert!(bench.silent().await);
 }
 
@@ -314,7 +314,7 @@ impl Bench {
     async fn of_three() -> (Self, [WorkerEnd; 2]) {
         let (first, first_end) = worker("first");
         let (second, second_end) = worker("second");
-        let plans = [first, second].map(|part| Plan::After(Duration::ZERO, part));
+        let plans = [first, second].map(|part| Plan::After(Duration::ZERO, Box::new(part)));
         let mut bench = Self::new(plans.into());
         opened(&mut bench, "first", 1).await;
         opened(&mut bench, "second", 2).await;

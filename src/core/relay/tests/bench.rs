@@ -100,7 +100,7 @@ impl WorkerEnd {
 
 /// What becomes of an attempt to open a part.
 pub enum Plan {
-    After(Duration, Opened),
+    After(Duration, Box<Opened>),
     Fail(&'static str),
     Never,
 }
@@ -118,7 +118,7 @@ impl PartSource for Plans {
             match plan {
                 Some(Plan::After(delay, opened)) => {
                     sleep(delay).await;
-                    Ok(opened)
+                    Ok(*opened)
                 }
                 Some(Plan::Fail(why)) => Err(why.to_owned()),
                 Some(Plan::Never) => std::future::pending().await,
@@ -149,7 +149,7 @@ impl Machine for Script {
         PartId(0)
     }
 
-    fn from_library(&mut self, bytes: BytesMut, out: &mut Vec<Output>) {
+    fn library_said(&mut self, bytes: BytesMut, out: &mut Vec<Output>) {
         let text = text(&bytes);
         let mut words = text.splitn(3, ' ');
         match (words.next().unwrap(), words.next(), words.next()) {
@@ -166,7 +166,7 @@ impl Machine for Script {
         }
     }
 
-    fn from_worker(&mut self, id: PartId, bytes: BytesMut, out: &mut Vec<Output>) {
+    fn worker_said(&mut self, id: PartId, bytes: BytesMut, out: &mut Vec<Output>) {
         let text = text(&bytes);
         match text.strip_prefix("copy ").and_then(|rest| rest.split_once(' ')) {
             Some((to, text)) => {
