@@ -37,6 +37,20 @@ impl QuietWriter {
         (&self.socket).write(bytes)
     }
 
+    /// Whether the peer has read all that was written. Always true where the system cannot tell.
+    pub fn is_drained(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            let mut unread: libc::c_int = 0;
+            // SAFETY: the socket is open, and the call writes one integer.
+            let told =
+                unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut unread) };
+            told == -1 || unread == 0
+        }
+        #[cfg(not(target_os = "linux"))]
+        true
+    }
+
     /// Waits until the kernel takes more. Cancel-safe.
     pub async fn writable(&self) -> io::Result<()> {
         let borrowed = Borrowed(self.socket.as_raw_fd());
@@ -67,6 +81,23 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn tells_when_all_was_read() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let writer = QuietWriter::new(ours).unwrap();
+        assert!(writer.is_drained());
+        assert_eq!(writer.try_write(&[1; 1000]).unwrap(), 1000);
+        assert!(!writer.is_drained());
+        theirs.read_exact(&mut [0; 999]).unwrap();
+        assert!(!writer.is_drained());
+        theirs.read_exact(&mut [0]).unwrap();
+        assert!(writer.is_drained());
+        assert_eq!(writer.try_write(&[1; 1000]).unwrap(), 1000);
+        drop(theirs);
+        assert!(writer.is_drained(), "nobody is left to read it");
+    }
 
     #[tokio::test]
     async fn waits_while_the_socket_is_full() {

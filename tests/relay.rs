@@ -147,13 +147,12 @@ async fn read_messages(socket: &mut UnixStream, count: usize) -> Vec<BytesMut> {
     let mut reader = FrameReader::default();
     let mut messages = Vec::new();
     while messages.len() < count {
-        match reader.next().unwrap() {
-            Some(message) => messages.push(message),
-            None => {
-                let read = timeout(TEST_LIMIT, socket.read_buf(reader.buffer())).await;
-                assert_ne!(read.expect("more comes").unwrap(), 0, "{} came", messages.len());
-            }
+        if let Some(message) = reader.next().unwrap() {
+            messages.push(message);
+            continue;
         }
+        let read = timeout(TEST_LIMIT, socket.read_buf(reader.buffer())).await;
+        assert_ne!(read.expect("more comes").unwrap(), 0, "{} came", messages.len());
     }
     messages
 }

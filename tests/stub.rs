@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    io::{Read, Write},
+    io::{IoSlice, Read, Write},
     os::{
+        fd::AsRawFd,
         linux::net::SocketAddrExt,
         unix::{
             net::{SocketAddr, UnixListener, UnixStream},
@@ -26,7 +27,10 @@ use mediasoup_horizontal::{
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg},
+    },
     unistd::Pid,
 };
 
@@ -138,4 +142,82 @@ fn a_core_survives_what_no_stub_would_say() {
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         stream
     });
+}
+
+fn signal(stub: &Child, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(stub.id()).unwrap()), signal).unwrap();
+}
+
+/// Stops the stub, so that what happens before it goes on happens all at once for it.
+fn stop(stub: &Child) {
+    signal(stub, Signal::SIGSTOP);
+    let stopped = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", stub.id())).unwrap();
+        status.rsplit(") ").next().unwrap().starts_with('T')
+    };
+    while !stopped() {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn end(mut child: Child) -> std::process::ExitStatus {
+    for _ in 0..1000 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    panic!("it did not end");
+}
+
+#[test]
+fn a_signal_beside_the_app_s_death_does_not_save_a_hung_worker() {
+    let (mut stub, mut core) = start("orphan");
+    let hung = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+    let pid = i32::try_from(hung.id()).unwrap().to_le_bytes();
+    core.write_all(&protocol::encode(Kind::Watch, &[&pid])).unwrap();
+    core.write_all(&protocol::encode(Kind::Stderr, &[b"!"])).unwrap();
+    stub.stderr.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    stop(&stub);
+    drop(core);
+    signal(&stub, Signal::SIGINT);
+    signal(&stub, Signal::SIGCONT);
+    assert_eq!(end(stub).code(), Some(1));
+    assert_eq!(end(hung).signal(), Some(Signal::SIGKILL as i32));
+}
+
+#[test]
+fn a_signal_before_it_becomes_the_worker_is_not_lost() {
+    let (stub, core) = start("early-signal");
+    stop(&stub);
+    signal(&stub, Signal::SIGTERM);
+    let fields = [&b"/bin/sh"[..], b"-c", b"exit 5"];
+    let message = protocol::encode(Kind::Become, &fields);
+    let (input, output) = UnixStream::pair().unwrap();
+    let fds = [input.as_raw_fd(), output.as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&fds)];
+    let parts = [IoSlice::new(&message)];
+    sendmsg::<UnixAddr>(core.as_raw_fd(), &parts, &control, MsgFlags::empty(), None).unwrap();
+    signal(&stub, Signal::SIGCONT);
+    assert_eq!(end(stub).code(), Some(0), "as a worker that is asked to close");
+}
+
+#[test]
+fn it_ends_whatever_signal_ended_its_worker() {
+    for (number, expected) in [
+        (libc::SIGTERM, (None, Some(libc::SIGTERM))),
+        (libc::SIGSTOP, (Some(128 + libc::SIGSTOP), None)),
+        (libc::SIGTSTP, (Some(128 + libc::SIGTSTP), None)),
+        (libc::SIGCHLD, (Some(128 + libc::SIGCHLD), None)),
+        (0, (Some(128), None)),
+        (i32::MAX, (Some(255), None)),
+        (-1, (Some(128), None)),
+    ] {
+        let (stub, mut core) = start(&format!("ends-by-{number}"));
+        core.write_all(&protocol::encode(Kind::ExitSignal, &[&number.to_le_bytes()])).unwrap();
+        let status = end(stub);
+        assert_eq!((status.code(), status.signal()), expected, "signal {number}");
+    }
 }

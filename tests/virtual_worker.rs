@@ -225,7 +225,7 @@ impl Bench {
         }
     }
 
-    fn from_library(&mut self, bytes: BytesMut) {
+    fn library_says(&mut self, bytes: BytesMut) {
         self.last = bytes.clone();
         let id = match Message::parse(bytes.clone()) {
             Ok(message) => match message.envelope() {
@@ -242,7 +242,7 @@ impl Bench {
         self.check(out);
     }
 
-    fn from_worker(&mut self, bytes: BytesMut) {
+    fn worker_says(&mut self, bytes: BytesMut) {
         let mut out = Vec::new();
         self.worker.from_worker(HOME, bytes, &mut out);
         self.check(out);
@@ -280,13 +280,13 @@ impl Bench {
                 self.last_id += u32::from(!again);
                 let (method, body) = request(what, IDS[object], IPS[ip], port);
                 let message = compose::request(self.last_id, method, IDS[handler], body);
-                self.from_library(message.into_bytes());
+                self.library_says(message.into_bytes());
             }
-            Step::Notify { event, handler } => self.from_library(notify(event, handler)),
-            Step::FromLibrary(payload) => self.from_library(prefixed(&payload)),
+            Step::Notify { event, handler } => self.library_says(notify(event, handler)),
+            Step::FromLibrary(payload) => self.library_says(prefixed(&payload)),
             Step::Distorted(flips) => {
                 let bytes = distort(self.last.clone(), &flips);
-                self.from_library(bytes);
+                self.library_says(bytes);
             }
             Step::Answer { which, how, distort: flips } => {
                 if self.got.is_empty() {
@@ -301,13 +301,13 @@ impl Bench {
                     _ => compose::refused(id, ErrorKind::NotFoundError, ""),
                 };
                 self.open.remove(&id);
-                self.from_worker(distort(answer.into_bytes(), &flips));
+                self.worker_says(distort(answer.into_bytes(), &flips));
             }
-            Step::FromWorker(payload) => self.from_worker(prefixed(&payload)),
-            Step::WorkerNotifies { event, handler } => self.from_worker(notify(event, handler)),
+            Step::FromWorker(payload) => self.worker_says(prefixed(&payload)),
+            Step::WorkerNotifies { event, handler } => self.worker_says(notify(event, handler)),
             Step::WorkerRequests => {
                 let request = compose::request(1, Method::WorkerDump, "", None);
-                self.from_worker(request.into_bytes());
+                self.worker_says(request.into_bytes());
             }
         }
     }
@@ -318,7 +318,7 @@ impl Bench {
         while let Some(id) = self.got.get(next).copied() {
             next += 1;
             self.open.remove(&id);
-            self.from_worker(compose::accepted(id, None).into_bytes());
+            self.worker_says(compose::accepted(id, None).into_bytes());
         }
         assert_eq!(self.worker.requests_under_way(), 0);
         // One without an id cannot tell an answer from another's.

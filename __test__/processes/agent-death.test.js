@@ -7,6 +7,9 @@ const { AGENT, BARE_STUB_AGENT, OpenMode } = require('./lib/modes');
 const { realWorkers } = require('./lib/process-table');
 const { WorkerLife } = require('./lib/worker-life');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 /** What mediasoup tells its app when a worker with a Router dies. */
 const DEATH = [
   'router workerclose',

@@ -15,6 +15,9 @@ const {
   socketsOf,
 } = require('./lib/process-table');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 /** Within this time nothing of an app is left, however it ended. */
 const CLEAN_MS = 10_000;
 

@@ -8,6 +8,9 @@ const { AgentProcess } = require('./lib/agent-process');
 const { until, within } = require('./lib/deadline');
 const { MARK, marked, newMark } = require('./lib/process-table');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 /** @import { types } from 'mediasoup-upstream' */
 
 v8.setFlagsFromString('--expose-gc');

@@ -13,6 +13,9 @@ const { until, within } = require('./lib/deadline');
 const { AGENT, WAITING } = require('./lib/modes');
 const { MARK, marked, newMark } = require('./lib/process-table');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 /** A worker that scripts can be written for, behind each kind of connection. */
 const CONNECTIONS = /** @type {const} */ (['waiting stub', 'exec in place', 'one agent']);
 
@@ -156,7 +159,6 @@ test.each(/** @type {const} */ (['waiting stub', 'one agent']))(
     // It has five seconds to end by itself.
     await within(closed, 'subprocessclose', 15_000);
   },
-  30_000,
 );
 
 test.each(CONNECTIONS)('%s: a worker that hangs dies with SIGKILL to its Worker', async (kind) => {

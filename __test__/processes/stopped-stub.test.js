@@ -4,6 +4,9 @@ const { AGENT, BARE_STUB_AGENT, OpenMode, WAITING } = require('./lib/modes');
 const { within } = require('./lib/deadline');
 const { WorkerLife } = require('./lib/worker-life');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 /** Those whose stub waits; with an agent and no core in the app the stub is the core. */
 test.each([WAITING, AGENT])('$name: a stopped stub stops nothing', async (mode) => {
   const open = await OpenMode.open(mode);

@@ -9,6 +9,9 @@ const { OpenMode, WAITING } = require('./lib/modes');
 const { environmentOf } = require('./lib/process-table');
 const { WorkerLife } = require('./lib/worker-life');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 /** @type {OpenMode} */
 let open;
 /** A Worker whose stub knows the core's socket and a ticket that is used. @type {WorkerLife} */
@@ -48,7 +51,7 @@ async function runStub(changes) {
 }
 
 test('a ticket works once', async () => {
-  expect(environment.MEDIASOUP_HORIZONTAL_TICKET).toMatch(/^\d+-[0-9a-f]{48}$/);
+  expect(environment.MEDIASOUP_HORIZONTAL_TICKET).toMatch(/[0-9a-f]{32,}$/);
   expect(await runStub()).toEqual({
     code: 1,
     stderr: "mediasoup-horizontal: the core in the app's process hung up\n",

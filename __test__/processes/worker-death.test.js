@@ -5,6 +5,9 @@ const { ALL, OpenMode } = require('./lib/modes');
 const { gone, isRunning, realWorkers } = require('./lib/process-table');
 const { WorkerLife } = require('./lib/worker-life');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 /** What mediasoup tells its app when a worker with a Router and a transport dies. */
 const DEATH = [
   'transport routerclose',

@@ -8,6 +8,9 @@ const { IN_PLACE, OURS, OpenMode, WAITING, realWorkerBin } = require('./lib/mode
 const { environmentOf, realWorkers } = require('./lib/process-table');
 const { WorkerLife } = require('./lib/worker-life');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 const SECRET = 'a-token-that-nobody-must-see';
 
 /** @type {string} */

@@ -9,6 +9,9 @@ const { MARK, marked, newMark } = require('../processes/lib/process-table');
 const { RawAgent, message } = require('../processes/lib/raw-agent');
 const { RawWebSocket, frame } = require('../processes/lib/raw-websocket');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 const CONNECT_TIMEOUT_MS = 1_500;
 const GRACE_MS = 1_500;
 const SPAWNED = 2;

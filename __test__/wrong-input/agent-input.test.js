@@ -13,6 +13,9 @@ const { until, within } = require('../processes/lib/deadline');
 const { MARK, marked, newMark } = require('../processes/lib/process-table');
 const { OPCODE, RawWebSocket, frame } = require('../processes/lib/raw-websocket');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 const TOKEN = 'the-right-token-0123456789';
 /** The agent's own deadline for a handshake, and some more for a busy machine. */
 const HANDSHAKE_MS = 20_000;
@@ -54,7 +57,7 @@ afterEach(async () => {
     () => marked(String(process.env[MARK])).length === 1,
     () => `nothing but the agent, there are ${JSON.stringify(marked(String(process.env[MARK])))}`,
   );
-}, 30_000);
+});
 
 afterAll(async () => {
   expect(await agent.stop()).toMatchObject({ code: 0 });
@@ -224,21 +227,17 @@ describe('a peer that', () => {
     ['speaks HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
     ['never ends its head', Buffer.from(`GET / HTTP/1.1\r\nX: ${'x'.repeat(100_000)}`)],
     ['sends TLS', Buffer.from('160301020001000001fc0303', 'hex')],
-  ])(
-    '%s is answered or cut off',
-    async (_, bytes) => {
-      const { hostname, port } = new URL(url);
-      const socket = net.connect(Number(port), hostname);
-      const closed = new Promise((resolve) => socket.once('close', resolve));
+  ])('%s is answered or cut off', async (_, bytes) => {
+    const { hostname, port } = new URL(url);
+    const socket = net.connect(Number(port), hostname);
+    const closed = new Promise((resolve) => socket.once('close', resolve));
 
-      // It may hang up while we write.
-      socket.on('error', () => {});
-      socket.resume();
-      socket.write(bytes);
-      await within(closed, 'the hang-up', HANDSHAKE_MS);
-    },
-    30_000,
-  );
+    // It may hang up while we write.
+    socket.on('error', () => {});
+    socket.resume();
+    socket.write(bytes);
+    await within(closed, 'the hang-up', HANDSHAKE_MS);
+  });
 
   test('asks from a web page is refused', async () => {
     expect(

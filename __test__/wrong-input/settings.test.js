@@ -13,6 +13,9 @@ const { ALL, OURS, OpenMode } = require('../processes/lib/modes');
 const { marked } = require('../processes/lib/process-table');
 const { WorkerLife } = require('../processes/lib/worker-life');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 const AGENTS = 'MEDIASOUP_HORIZONTAL_AGENTS';
 const TIMEOUT = 'MEDIASOUP_HORIZONTAL_CONNECT_TIMEOUT_MS';
 /** Beyond the timeout: a connection may say itself why it failed, on a busy machine. */

@@ -15,6 +15,9 @@ const {
   realWorkers,
 } = require('../processes/lib/process-table');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 /** @import { Readable, Writable } from 'node:stream' */
 
 /** Longest message of mediasoup, with its prefix. */

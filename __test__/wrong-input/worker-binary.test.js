@@ -11,6 +11,9 @@ const { AgentProcess } = require('../processes/lib/agent-process');
 const { until, within } = require('../processes/lib/deadline');
 const { MARK, marked, newMark } = require('../processes/lib/process-table');
 
+// Every wait has a deadline of its own, which tells more.
+jest.setTimeout(90_000);
+
 const VARIABLES = /** @type {const} */ ([
   'MEDIASOUP_HORIZONTAL_CACHE',
   'MEDIASOUP_HORIZONTAL_WORKER_BIN',

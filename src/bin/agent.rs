@@ -25,6 +25,9 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
+/// Signals that stop a process by default.
+const STOPPING: [Signal; 4] = [Signal::SIGSTOP, Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
+
 const LOG_VARIABLE: &str = "MEDIASOUP_HORIZONTAL_LOG";
 
 /// Gives the mediasoup-workers of this host to mediasoup-horizontal apps on other hosts.
@@ -150,12 +153,15 @@ fn become_ending(ending: Ending) -> ExitCode {
         Ending::Exit(Exit::Code(code)) => std::process::exit(code),
         Ending::Exit(Exit::Lost(_)) => ExitCode::FAILURE,
         Ending::Exit(Exit::Signal(number)) => {
-            if let Ok(signal) = Signal::try_from(number) {
+            // An agent said it: it must not stop this process instead of ending it.
+            if let Ok(signal) = Signal::try_from(number)
+                && !STOPPING.contains(&signal)
+            {
                 // SAFETY: the default action is restored so that this process ends as asked.
                 let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
                 let _ = nix::sys::signal::raise(signal);
             }
-            std::process::exit(128 + number)
+            std::process::exit(128 + number.clamp(0, 127))
         }
         Ending::Become { binary, args } => {
             let mut command = std::process::Command::new(&binary);

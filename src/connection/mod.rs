@@ -183,6 +183,11 @@ pub trait Connection: Send + Sync {
         Box::pin(std::future::ready(()))
     }
 
+    /// What keeps the connection from being used now, where it knows.
+    fn problem(&self) -> Option<SpawnError> {
+        None
+    }
+
     /// Starts one worker. Ends in a worker or a clear error within the connect timeout.
     fn spawn(&self, request: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>>;
 

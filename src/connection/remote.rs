@@ -174,6 +174,10 @@ impl Connection for RemoteConnection {
         })
     }
 
+    fn problem(&self) -> Option<SpawnError> {
+        self.last_problem().map(SpawnError::from)
+    }
+
     fn spawn(&self, request: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>> {
         Box::pin(self.spawn_within_deadline(request))
     }

@@ -196,18 +196,83 @@ async fn spawn(
     }
     match timeout_at(deadline + OWN_WORDS, connection.spawn(request.clone())).await {
         Ok(result) => result.map(Found::Linked),
-        Err(_) => Err(SpawnError::Unreachable("no answer within the connect timeout".to_owned())),
+        // Its own time began when it was asked, which may be later than ours.
+        Err(_) => Err(connection.problem().unwrap_or_else(|| {
+            SpawnError::Unreachable("no answer within the connect timeout".to_owned())
+        })),
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::future::{pending, ready};
+
     use super::*;
     use crate::{
         addresses::HostAddresses,
         connection::{BoxFuture, DtlsFiles, Load},
     };
+
+    /// A connection that never becomes one.
+    struct Unreachable {
+        name: &'static str,
+        problem: Option<&'static str>,
+    }
+
+    impl Connection for Unreachable {
+        fn name(&self) -> String {
+            self.name.to_owned()
+        }
+
+        fn addresses(&self) -> Option<HostAddresses> {
+            None
+        }
+
+        fn load(&self) -> Option<Load> {
+            None
+        }
+
+        fn settled(&self) -> BoxFuture<'_, ()> {
+            if self.problem.is_some() { Box::pin(ready(())) } else { Box::pin(pending()) }
+        }
+
+        fn problem(&self) -> Option<SpawnError> {
+            self.problem.map(|problem| SpawnError::Unreachable(problem.to_owned()))
+        }
+
+        fn spawn(&self, _request: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>> {
+            Box::pin(pending())
+        }
+
+        fn close(&self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_connection_says_what_keeps_it_even_if_another_says_nothing() {
+        let source = |name, problem| Source {
+            connection: Arc::new(Unreachable { name, problem }),
+            own_workers: Arc::default(),
+        };
+        let sources = [source("ws://silent", None), source("ws://closed", Some("refused"))];
+        let request = SpawnRequest {
+            version: "1.0.0".to_owned(),
+            fingerprint: String::new(),
+            args: Vec::new(),
+            dtls: DtlsFiles::default(),
+            worker_bin: None,
+        };
+        let start = Instant::now();
+        let deadline = start + Duration::from_secs(2);
+        let Err(why) = find(&sources, &request, Role::Home { in_place: true }, deadline).await
+        else {
+            panic!("there is no worker");
+        };
+        assert!(start.elapsed() <= Duration::from_secs(2) + OWN_WORDS);
+        let text = why.to_string();
+        assert!(text.contains("ws://silent: no answer within"), "{text}");
+        assert!(text.contains("ws://closed: refused"), "{text}");
+    }
 
     /// Tells by its error which kind of worker it was asked for.
     struct Asked;

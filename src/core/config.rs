@@ -235,7 +235,7 @@ fn remote(
     ca: Option<PathBuf>,
 ) -> Result<Arc<dyn Connection>, ConfigError> {
     let mut remote = RemoteOptions::new(url)
-        .map_err(|source| ConfigError::Url { url: url.to_owned(), source })?;
+        .map_err(|source| ConfigError::Url { url: without_secrets(url), source })?;
     remote.token = token
         .or_else(|| options.variable(TOKEN))
         .map(Token::new)
@@ -248,6 +248,14 @@ fn remote(
     let _entered = core.handle().enter();
     connection.start();
     Ok(Arc::new(connection))
+}
+
+/// A text that should have been a URL, without the parts that people put secrets into.
+fn without_secrets(text: &str) -> String {
+    let end = text.find(['?', '#']).unwrap_or(text.len());
+    let (scheme, rest) = text[..end].split_once("://").unwrap_or(("", &text[..end]));
+    let shown = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    if scheme.is_empty() { shown.to_owned() } else { format!("{scheme}://{shown}") }
 }
 
 fn local(
@@ -339,5 +347,20 @@ mod tests {
         value["selfAddresses"] = serde_json::json!([]);
         value["environment"] = serde_json::json!(environment);
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_wrong_url_is_shown_without_its_secrets() {
+        for (text, shown) in [
+            ("ws://user:hush@10.0.0.5:4480/x", "ws://10.0.0.5:4480/x"),
+            ("ws://10.0.0.5:4480/?token=hush@1", "ws://10.0.0.5:4480/"),
+            ("ws://10.0.0.5#hush", "ws://10.0.0.5"),
+            ("user:hush@10.0.0.5:4480", "10.0.0.5:4480"),
+            ("http://10.0.0.5", "http://10.0.0.5"),
+            ("10.0.0.5:4480", "10.0.0.5:4480"),
+            ("", ""),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+        }
     }
 }

@@ -36,7 +36,8 @@ impl PartSource for Parts {
         Box::pin(async move {
             let sources = inner.sources();
             let role = Role::Part { taken: &taken };
-            let deadline = Instant::now() + inner.connect_timeout.min(OPEN_TIMEOUT);
+            // Ends before the relay gives up, so that the reasons are told.
+            let deadline = Instant::now() + inner.connect_timeout.min(OPEN_TIMEOUT * 9 / 10);
             match choice::find(&sources, &request, role, deadline).await {
                 Ok((Found::Linked(link), place)) => Ok(opened(link, place)),
                 Ok((Found::InPlace(_), _)) => Err("a part cannot run in place".to_owned()),

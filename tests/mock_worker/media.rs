@@ -340,6 +340,9 @@ fn observers_take_audio_of_their_router() {
     assert_eq!(observers, [("p", 1), ("v", 0)]);
 }
 
+/// The marker bit of RTP, beside the payload type.
+const MARKER: u8 = 0x80;
+
 #[test]
 fn packets_reach_direct_consumers_under_their_ssrc() {
     let mut bench = with_transports();
@@ -357,13 +360,13 @@ fn packets_reach_direct_consumers_under_their_ssrc() {
             notification::Body::ProducerSendNotification(Box::new(SendNotification { data }));
         bench.notify(Event::ProducerSend, "p", body).before
     };
-    let heard = send(packet(0x80 | 111, 10));
+    let heard = send(packet(MARKER + 111, 10));
     assert_eq!(heard.len(), 1);
     assert_eq!((heard[0].handler_id.as_str(), heard[0].event), ("c", Event::ConsumerRtp));
     let Some(notification::Body::ConsumerRtpNotification(rtp)) = &heard[0].body else {
         panic!("a packet")
     };
-    assert_eq!(rtp.data, packet(0x80 | 100, 9000));
+    assert_eq!(rtp.data, packet(MARKER + 100, 9000));
     assert!(send(packet(111, 77)).is_empty(), "of nobody's SSRC");
     assert!(send(packet(99, 10)).is_empty(), "of an unknown payload type");
     assert!(send(vec![1, 2, 3]).is_empty(), "no packet at all");

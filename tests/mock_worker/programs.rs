@@ -156,9 +156,9 @@ impl Step {
                 notification::Body::DataProducerSendNotification(Box::new(SendNotification {
                     ppid: 51,
                     data,
-                    subchannels: (self.flavour % 2 == 0).then(|| vec![self.small()]),
-                    required_subchannel: (self.flavour % 3 == 0).then(|| self.small()),
-                    ignored_subchannel: (self.flavour % 5 == 0).then_some(1),
+                    subchannels: (self.flavour.is_multiple_of(2)).then(|| vec![self.small()]),
+                    required_subchannel: (self.flavour.is_multiple_of(3)).then(|| self.small()),
+                    ignored_subchannel: (self.flavour.is_multiple_of(5)).then_some(1),
                 })),
             ),
         }
@@ -209,7 +209,7 @@ impl Step {
             Method::RouterCreatePlaintransport => {
                 let mut options = bodies::plain_options();
                 options.listen_info = Box::new(self.listen_info());
-                options.rtcp_mux = self.object % 2 == 0;
+                options.rtcp_mux = self.object.is_multiple_of(2);
                 options.enable_srtp = self.other == 0;
                 options.comedia = self.other == 1;
                 options.base.enable_sctp = self.object != 3;
@@ -230,7 +230,7 @@ impl Step {
     fn transport_body(self, method: Method) -> Option<Body> {
         let bitrate = [0, 1, 29_999, 30_000, 100_000, u64::MAX, 50_000, 30_001][self.flavour];
         let port = 9;
-        let stream = (self.flavour % 2 == 0).then(|| self.small());
+        let stream = (self.flavour.is_multiple_of(2)).then(|| self.small());
         Some(match method {
             Method::TransportSetMaxIncomingBitrate => Body::TransportSetMaxIncomingBitrateRequest(
                 Box::new(SetMaxIncomingBitrateRequest { max_incoming_bitrate: bitrate }),
@@ -268,7 +268,7 @@ impl Step {
             }
             Method::PlaintransportConnect => {
                 let mut body = bodies::connect_plain("127.0.0.1", port);
-                body.rtcp_port = (self.flavour % 2 == 0).then_some(port);
+                body.rtcp_port = (self.flavour.is_multiple_of(2)).then_some(port);
                 Body::PlainTransportConnectRequest(Box::new(body))
             }
             Method::PipetransportConnect => {
@@ -301,7 +301,7 @@ impl Step {
         let producer = format!("p{}", self.other);
         let name = self.name("c", self.object);
         let media = MEDIA[self.other];
-        if self.flavour % 3 == 0 {
+        if self.flavour.is_multiple_of(3) {
             return bodies::consume_pipe(&name, &producer, media, base(self.other));
         }
         let mut body = bodies::consume_request(&name, &producer, media, base(self.other), 9000);
@@ -327,7 +327,7 @@ impl Step {
             Method::ConsumerSetPreferredLayers => {
                 let preferred_layers = ConsumerLayers {
                     spatial_layer: byte,
-                    temporal_layer: (self.flavour % 2 == 0).then_some(byte),
+                    temporal_layer: (self.flavour.is_multiple_of(2)).then_some(byte),
                 };
                 Body::ConsumerSetPreferredLayersRequest(Box::new(
                     consumer::SetPreferredLayersRequest {

@@ -315,7 +315,10 @@ fn what_would_crash_a_worker_is_a_violation() {
         .refused();
     assert_eq!(
         bench.worker.violations(),
-        ["worker.createRouter needs another body", "the listen union does not fit the method"]
+        [
+            "worker.createRouter needs another body",
+            "router.createWebRtcTransport needs another body"
+        ]
     );
 }
 

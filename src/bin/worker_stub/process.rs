@@ -137,18 +137,23 @@ pub fn receive(socket: RawFd, bytes: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::R
     }
 }
 
+/// These would stop this process, which mediasoup would take for a worker that lives.
+const STOPPING: [i32; 4] = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
 /// Ends this process by that signal, as the worker did, without a core file of the stub.
 pub fn die_by(signal: i32) -> ! {
-    // SAFETY: plain calls with valid arguments; the mask is filled before use.
-    unsafe {
-        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
-        libc::signal(signal, libc::SIG_DFL);
-        let mut mask = MaybeUninit::zeroed().assume_init();
-        libc::sigemptyset(&raw mut mask);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, ptr::null_mut());
-        libc::kill(libc::getpid(), signal);
+    if !STOPPING.contains(&signal) {
+        // SAFETY: plain calls with valid arguments; the mask is filled before use.
+        unsafe {
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+            libc::signal(signal, libc::SIG_DFL);
+            let mut mask = MaybeUninit::zeroed().assume_init();
+            libc::sigemptyset(&raw mut mask);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, ptr::null_mut());
+            libc::kill(libc::getpid(), signal);
+        }
     }
-    // A signal whose default is not to end a process.
-    std::process::exit(128 + signal)
+    // A signal whose default is not to end a process, or none at all: an agent said so.
+    std::process::exit(128 + signal.clamp(0, 127))
 }

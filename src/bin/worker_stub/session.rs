@@ -34,6 +34,9 @@ const FAULTS: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
 /// These close the worker behind us, which then ends us.
 const CLOSING: [i32; 2] = [libc::SIGINT, libc::SIGTERM];
 
+/// How a worker ends that was asked to close.
+const CLOSED: i32 = 0;
+
 /// The writing end of the pipe that wakes the loop when a signal comes.
 static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
 
@@ -53,8 +56,15 @@ pub fn run(socket: &OsStr, ticket: &OsStr, version: &OsStr, args: &[OsString]) -
         .unwrap_or_else(|error| {
             fail(FAILURE, &format!("cannot reach the core in the app's process: {error}"))
         });
-    let mut session = Session { core, pending: Vec::new(), fds: Vec::new(), watched: Vec::new() };
-    match session.serve(&signals) {
+    let mut session = Session {
+        core,
+        signals,
+        closing: false,
+        pending: Vec::new(),
+        fds: Vec::new(),
+        watched: Vec::new(),
+    };
+    match session.serve() {
         Ok(()) => session.orphaned(),
         Err(error) => fail(FAILURE, &format!("lost the core in the app's process: {error}")),
     }
@@ -106,6 +116,10 @@ fn install_signals() -> io::Result<UnixStream> {
 
 struct Session {
     core: UnixStream,
+    /// The reading end of the pipe that wakes the loop.
+    signals: UnixStream,
+    /// A signal asked to close.
+    closing: bool,
     pending: Vec<u8>,
     fds: Vec<OwnedFd>,
     /// Local workers that must not outlive the app, by descriptors that no reused pid can fool.
@@ -114,15 +128,21 @@ struct Session {
 
 impl Session {
     /// Ends well when the core is gone.
-    fn serve(&mut self, mut signals: &UnixStream) -> io::Result<()> {
+    fn serve(&mut self) -> io::Result<()> {
         loop {
-            let mut polled = [poll_entry(self.core.as_raw_fd()), poll_entry(signals.as_raw_fd())];
+            let mut polled =
+                [poll_entry(self.core.as_raw_fd()), poll_entry(self.signals.as_raw_fd())];
             poll(&mut polled, -1)?;
             if polled[1].revents != 0 {
                 let mut signal = [0];
-                signals.read_exact(&mut signal)?;
+                self.signals.read_exact(&mut signal)?;
+                self.closing = true;
                 let number = i32::from(signal[0]).to_le_bytes();
-                self.core.write_all(&protocol::encode(Kind::Signal, &[&number]))?;
+                // Ctrl-C ends the app and comes here too: its core may be gone, and that is then
+                // the news.
+                if self.core.write_all(&protocol::encode(Kind::Signal, &[&number])).is_err() {
+                    return Ok(());
+                }
             }
             if polled[0].revents != 0 {
                 let mut bytes = [0; 16 * 1024];
@@ -194,6 +214,11 @@ impl Session {
         for signal in IGNORED.into_iter().chain(CLOSING) {
             // SAFETY: back to the defaults that the worker expects to start with.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        // No handler of ours runs any more: what was caught until now the worker never hears of.
+        self.signals.set_nonblocking(true)?;
+        if self.closing || self.signals.read(&mut [0]).is_ok() {
+            exit(CLOSED);
         }
         let error = process::replace(Path::new(&binary), &args, env);
         fail(FAILURE, &format!("cannot start {}: {error}", Path::new(&binary).display()))

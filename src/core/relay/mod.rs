@@ -13,7 +13,7 @@ use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
     sync::{mpsc, watch},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use self::parts::{Parts, Step};
@@ -33,6 +33,8 @@ use crate::{
 const OUT_LIMIT: usize = 4 * 1024 * 1024;
 /// How long the library may take to read the last messages of a worker that is gone.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Between two looks at what the library has left unread, which no event tells.
+const DRAIN_POLL: Duration = Duration::from_millis(1);
 /// How long a worker may take to go once nobody wants it.
 const FAREWELL: Duration = Duration::from_secs(8);
 const SIGKILL: i32 = 9;
@@ -127,6 +129,7 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
     let mut alarm_at = None;
     loop {
         let room = relay.out.len() < OUT_LIMIT;
+        let listening = room && relay.reading && !relay.parts.hold_back();
         let due = relay.next_due(room);
         if let Some(at) = due
             && due != alarm_at
@@ -149,7 +152,7 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
             // Cancel-safe: what was read is in the buffer. Some requests are answered here, and a
             // library that does not read must not fill the memory with those answers.
             read = relay.library.input.read_buf(relay.reader.buffer()),
-                if room && relay.reading && !relay.parts.hold_back() => match relay.library_wrote(&read) {
+                if listening => match relay.library_wrote(&read) {
                 Ok(ended) => ended,
                 Err(error) => {
                     relay.remark(&format!("the app's channel is broken: {error}"));
@@ -364,11 +367,15 @@ impl<M: Machine> Relay<M> {
         }
     }
 
-    /// Gives the library the time to read what the worker said last.
+    /// Gives the library the time to read what the worker said last. Node hears of the end of a
+    /// process beside what is left in its sockets, and mediasoup then drops the rest.
     async fn last_words(&mut self) {
         let _ = timeout(LAST_WORDS, async {
             while !self.out.is_empty() && self.library.output.writable().await.is_ok() {
                 self.write_library();
+            }
+            while self.writing && !self.library.output.is_drained() {
+                sleep(DRAIN_POLL).await;
             }
         })
         .await;
