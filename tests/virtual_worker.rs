@@ -270,6 +270,7 @@ impl Bench {
                     }
                 }
                 Output::Diagnostic(_) => {}
+                Output::OpenPart(_) | Output::ClosePart(_) => panic!("one part is all it has"),
             }
         }
     }
