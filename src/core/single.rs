@@ -29,7 +29,7 @@ use crate::{
     addresses::book::Host,
     connection::{Exit, InPlaceWorker, SpawnRequest},
     queue,
-    virtual_worker::VirtualWorker,
+    virtual_worker::{Spread, VirtualWorker},
 };
 
 /// mediasoup's exit code for settings that its worker refuses.
@@ -142,7 +142,8 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
         return Err(NoWorker::Other("a remote connection gave a local worker".to_owned()));
     };
     let host = Host { key: place.connection.name(), addresses: Arc::new(link.addresses.clone()) };
-    let virtual_worker = VirtualWorker::new(std::process::id(), host, inner.book());
+    let virtual_worker =
+        VirtualWorker::new(std::process::id(), host, inner.book(), Spread::default());
     let (events, control) = mpsc::channel(4);
     let signals = tokio::spawn(forward_signals(events));
     let (stdio, mut texts) = queue::bounded(relay::STDIO_LIMIT);

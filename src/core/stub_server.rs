@@ -31,7 +31,7 @@ use crate::{
     queue,
     quiet_writer::QuietWriter,
     stub::protocol::{self, Kind},
-    virtual_worker::VirtualWorker,
+    virtual_worker::{Spread, VirtualWorker},
 };
 
 /// A stub says hello at once, or it is none.
@@ -231,7 +231,8 @@ async fn run_in_place(
     }
     drop((input, output, stream));
     let _registered = core.register(pid, &place);
-    let virtual_worker = VirtualWorker::new(pid, host(&place, &link), core.book());
+    let virtual_worker =
+        VirtualWorker::new(pid, host(&place, &link), core.book(), Spread::default());
     // The worker holds the app's stdout and stderr itself; only remarks of ours are left to log.
     let (_keep, control) = mpsc::channel(1);
     let (stdio, _) = queue::bounded(relay::STDIO_LIMIT);
@@ -271,7 +272,8 @@ async fn run_linked(
         let _ = writer.write_all(&protocol::encode(Kind::Watch, &[&watch])).await;
     }
     let _registered = core.register(pid, &place);
-    let virtual_worker = VirtualWorker::new(pid, host(&place, &link), core.book());
+    let virtual_worker =
+        VirtualWorker::new(pid, host(&place, &link), core.book(), Spread::default());
     let (events, control) = mpsc::channel(16);
     let listening = tokio::spawn(read_control(reader, events));
     let (stdio, texts) = queue::bounded(relay::STDIO_LIMIT);

@@ -9,7 +9,7 @@ mod tracking;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 
@@ -81,7 +81,7 @@ pub struct VirtualWorker {
 
 impl VirtualWorker {
     /// A virtual worker on one real worker, its home.
-    pub fn new(library_pid: u32, home: Host, book: Arc<AddressBook>) -> Self {
+    pub fn new(library_pid: u32, home: Host, book: Arc<AddressBook>, _spread: Spread) -> Self {
         let home_id = PartId(0);
         Self {
             library_pid,
@@ -155,6 +155,30 @@ impl VirtualWorker {
                 ));
             }
         }
+    }
+
+    /// A part that was asked for is there.
+    pub fn part_opened(&mut self, part: PartId, host: Host, _out: &mut Vec<Output>) {
+        self.parts.insert(part, Part { host });
+    }
+
+    /// A part that was asked for cannot be had.
+    pub fn part_failed(&mut self, part: PartId, _why: &str, _out: &mut Vec<Output>) {
+        self.parts.remove(&part);
+    }
+
+    /// A part is gone.
+    pub fn part_died(&mut self, part: PartId, _why: &str, _out: &mut Vec<Output>) -> Fate {
+        self.parts.remove(&part);
+        if part == self.home { Fate::Dies } else { Fate::LivesOn }
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, _now: Instant, _out: &mut Vec<Output>) {}
+
+    /// When something is due next.
+    pub fn next_tick(&self) -> Option<Instant> {
+        None
     }
 
     /// The part that owns the object, or the home for what is the worker's own or unknown: it

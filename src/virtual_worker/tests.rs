@@ -65,7 +65,7 @@ struct Bench {
 
 impl Bench {
     fn new(host: Host, book: Arc<AddressBook>) -> Self {
-        Self { worker: VirtualWorker::new(PID, host, book), last_id: 100 }
+        Self { worker: VirtualWorker::new(PID, host, book, super::Spread::default()), last_id: 100 }
     }
 
     fn library(&mut self, message: Message) -> Vec<Output> {
