@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -45,7 +45,7 @@ pub struct Fleet {
     to_library: VecDeque<Bytes>,
     opening: VecDeque<PartId>,
     host: MockHost,
-    now: Instant,
+    now: Duration,
     started: usize,
     /// All that must not be.
     pub wrong: Vec<String>,
@@ -93,7 +93,7 @@ impl Fleet {
             to_library: VecDeque::new(),
             opening: VecDeque::new(),
             host: MockHost::new(),
-            now: Instant::now(),
+            now: Duration::ZERO,
             started: 0,
             wrong: Vec::new(),
             died: false,
@@ -285,7 +285,7 @@ impl Fleet {
         self.wrong.push("it never comes to rest".to_owned());
     }
 
-    fn tick(&mut self, until: Instant) -> bool {
+    fn tick(&mut self, until: Duration) -> bool {
         let Some(at) = self.virtual_worker.next_tick().filter(|at| *at <= until) else {
             return false;
         };
