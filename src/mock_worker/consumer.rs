@@ -109,6 +109,8 @@ impl Consumer {
     fn dump(&self) -> DumpResponse {
         let layer = |layer: Option<u8>| Some(layer.map_or(-1, i16::from));
         let preferred = self.preferred.as_ref();
+        // Simple consumers say so of the one layer they have, whether it flows or not.
+        let current = Some(if self.stream_type == Type::Simple { 0 } else { -1 });
         let mut payload_types: Vec<u8> = self
             .rtp_parameters
             .dump
@@ -141,10 +143,10 @@ impl Consumer {
                 rtp_streams: stats::stream_dumps(self, BEST_SCORE),
                 preferred_spatial_layer: layer(preferred.map(|layers| layers.spatial_layer)),
                 target_spatial_layer: layer(None),
-                current_spatial_layer: layer(None),
+                current_spatial_layer: current,
                 preferred_temporal_layer: layer(preferred.and_then(|layers| layers.temporal_layer)),
                 target_temporal_layer: layer(None),
-                current_temporal_layer: layer(None),
+                current_temporal_layer: current,
             }),
         }
     }
