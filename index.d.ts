@@ -57,6 +57,15 @@ export interface HorizontalOptions {
    * the default) or kept (`identity`).
    */
   announcedMode?: 'auto' | 'identity';
+  /**
+   * Where the objects of a Router live: with it (`home`, the default), or every transport on
+   * another mediasoup-worker than the one before (`scatter`, for tests).
+   */
+  placement?: 'home' | 'scatter';
+  /**
+   * On how many mediasoup-workers the objects of one Worker may live. Default 1, with `scatter` 3.
+   */
+  maxParts?: number;
 }
 
 /**

@@ -42,6 +42,15 @@ const MODES = {
     agents: 3,
     env: () => ({}),
   },
+  scatter: {
+    text: 'our module, three agents, every transport on another worker than the one before',
+    ours: true,
+    agents: 3,
+    env: () => ({
+      MEDIASOUP_HORIZONTAL_PLACEMENT: 'scatter',
+      MEDIASOUP_HORIZONTAL_MAX_PARTS: '3',
+    }),
+  },
   stub: {
     text: 'mediasoup itself with the stub as its worker, and three agents',
     ours: false,
@@ -55,6 +64,8 @@ const RESERVED = [
   'MEDIASOUP_BUILDTYPE',
   'MEDIASOUP_WORKER_BIN',
   'MEDIASOUP_HORIZONTAL_AGENTS',
+  'MEDIASOUP_HORIZONTAL_MAX_PARTS',
+  'MEDIASOUP_HORIZONTAL_PLACEMENT',
   'MEDIASOUP_HORIZONTAL_SOCKET',
   'MEDIASOUP_HORIZONTAL_TICKET',
 ];

@@ -23,6 +23,11 @@ const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream
  * @property {string[]} [selfAddresses] Further addresses and names of the app's own host.
  * @property {'auto' | 'identity'} [announcedMode] Whether announced addresses that are not the
  * app's own are replaced by the agent's (`auto`, the default) or kept (`identity`).
+ * @property {'home' | 'scatter'} [placement] Where the objects of a Router live: with it (`home`,
+ * the default), or every transport on another mediasoup-worker than the one before (`scatter`, for
+ * tests).
+ * @property {number} [maxParts] On how many mediasoup-workers the objects of one Worker may live.
+ * Default 1, with `scatter` 3.
  */
 
 /**
@@ -151,7 +156,7 @@ class Horizontal {
 
     const { NativeCore } = loadBinding();
     const core = new NativeCore();
-    const { connectTimeoutMs, selfAddresses, announcedMode } = this.#options;
+    const { connectTimeoutMs, selfAddresses, announcedMode, placement, maxParts } = this.#options;
 
     this.#socket = unwrap(
       core.start(
@@ -159,6 +164,8 @@ class Horizontal {
           connectTimeoutMs: connectTimeoutMs ?? null,
           selfAddresses: selfAddresses ?? [],
           announcedMode: announcedMode ?? null,
+          placement: placement ?? null,
+          maxParts: maxParts ?? null,
           environment: process.env,
           stub: stubPath,
           mediasoupDir: MEDIASOUP_DIR,

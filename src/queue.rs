@@ -1,6 +1,9 @@
 //! A queue bounded by bytes: what waits between two ends never takes more memory than agreed.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
 
@@ -65,13 +68,9 @@ impl<T: Weight> Sender<T> {
 
     /// Waits for room for this item, without taking it yet. Cancel-safe: nothing is lost when the
     /// call is dropped.
-    pub async fn room_for(&self, item: &T) -> Result<Room, Closed> {
-        let permits = self.permits(item);
-        let room = Arc::clone(&self.room)
-            .acquire_many_owned(permits)
-            .await
-            .map_err(|_: AcquireError| Closed)?;
-        Ok(Room(room))
+    pub fn room_for(&self, item: &T) -> impl Future<Output = Result<Room, Closed>> + Send + use<T> {
+        let acquired = Arc::clone(&self.room).acquire_many_owned(self.permits(item));
+        async { acquired.await.map(Room).map_err(|_: AcquireError| Closed) }
     }
 
     /// Queues the item in room that was waited for.
@@ -112,6 +111,11 @@ impl<T> Receiver<T> {
     /// The next item, or `None` when every sender is gone. Cancel-safe.
     pub async fn recv(&mut self) -> Option<T> {
         self.items.recv().await.map(|held| held.item)
+    }
+
+    /// As [`Self::recv`], for those who wait on several queues at once.
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
+        self.items.poll_recv(context).map(|held| held.map(|held| held.item))
     }
 
     /// The next item if one waits now.

@@ -15,7 +15,7 @@ use mediasoup_horizontal::{
     connection::{
         BoxFuture, Connection, DtlsFiles, InPlaceWorker, Load, SpawnError, SpawnRequest, WorkerLink,
     },
-    core::choice::{Found, NoWorker, Place, Source, find},
+    core::choice::{Found, NoWorker, Place, Role, Source, find},
     queue,
 };
 use parking_lot::Mutex;
@@ -177,7 +177,8 @@ impl Fleet {
             dtls: DtlsFiles::default(),
             worker_bin: None,
         };
-        find(&self.sources, &request, Instant::now() + DEADLINE).await
+        let role = Role::Home { in_place: true };
+        find(&self.sources, &request, role, Instant::now() + DEADLINE).await
     }
 
     async fn place(&self) -> Place {

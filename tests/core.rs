@@ -28,7 +28,7 @@ use mediasoup_horizontal::{
     },
     core::{
         Core, Failure, Ticket,
-        config::{self, Options},
+        config::{self, ONE_PART, Options},
     },
     stub::protocol::{self, Kind},
 };
@@ -39,7 +39,7 @@ const AT_ONCE: Duration = Duration::from_secs(4);
 
 fn start() -> (Core, MockHandle) {
     let book = config::address_book(&Options::default()).unwrap();
-    let core = Core::start(book, Duration::from_secs(2)).unwrap();
+    let core = Core::start(book, Duration::from_secs(2), ONE_PART).unwrap();
     let mock = MockConnection::new(MockConnectionOptions::default());
     let handle = mock.handle();
     core.add(Arc::new(mock));

@@ -23,7 +23,10 @@ use mediasoup_horizontal::{
         framing::FrameReader,
     },
     connection::{Exit, LINK_LIMIT, WorkerCommand, WorkerEvent, WorkerLink},
-    core::relay::{self, ControlEvent, LibraryEnd, Stdio},
+    core::{
+        config::ONE_PART,
+        relay::{self, ControlEvent, Ends, LibraryEnd, Opened, Stdio},
+    },
     queue,
     quiet_writer::QuietWriter,
     virtual_worker::VirtualWorker,
@@ -82,8 +85,16 @@ fn start() -> Bench {
     let host = Host { key: "local".to_owned(), addresses: Arc::new(addresses()) };
     let (control, controlled) = mpsc::channel(4);
     let (stdio, texts) = queue::bounded(relay::STDIO_LIMIT);
-    let virtual_worker = VirtualWorker::new(4321, host, book);
-    let running = tokio::spawn(relay::run(library, link, virtual_worker, controlled, stdio));
+    let machine = VirtualWorker::new(4321, host.clone(), book, ONE_PART);
+    let running = tokio::spawn(relay::run(Ends {
+        library,
+        machine,
+        home: Opened { link, host, local: true, place: None },
+        source: None,
+        control: controlled,
+        stdio,
+        local_pids: None,
+    }));
     Bench { input, output, commands: commanded, events, control, texts, running }
 }
 

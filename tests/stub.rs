@@ -21,7 +21,7 @@ use std::{
 use mediasoup_horizontal::{
     core::{
         Core, Ticket,
-        config::{self, Options},
+        config::{self, ONE_PART, Options},
     },
     stub::protocol::{self, Kind},
 };
@@ -81,7 +81,7 @@ const HANG_UP: Duration = Duration::from_secs(20);
 
 fn core() -> Core {
     let book = config::address_book(&Options::default()).unwrap();
-    Core::start(book, Duration::from_secs(1)).unwrap()
+    Core::start(book, Duration::from_secs(1), ONE_PART).unwrap()
 }
 
 fn connect(core: &Core) -> UnixStream {

@@ -19,7 +19,7 @@ use mediasoup_horizontal::{
             request::Method, router, transport, web_rtc_transport, worker,
         },
     },
-    virtual_worker::{Output, PartId, VirtualWorker},
+    virtual_worker::{Output, PartId, Spread, VirtualWorker},
 };
 use proptest::{prelude::*, sample::Index};
 
@@ -215,7 +215,7 @@ impl Bench {
         let host = Host { key: "ws://10.0.0.2".to_owned(), addresses: Arc::new(addresses) };
         let book = Arc::new(AddressBook::new(set, AnnouncedMode::Auto));
         Self {
-            worker: VirtualWorker::new(7, host, book),
+            worker: VirtualWorker::new(7, host, book, Spread::default()),
             last_id: 1,
             last: BytesMut::new(),
             sent: HashMap::new(),
@@ -270,6 +270,7 @@ impl Bench {
                     }
                 }
                 Output::Diagnostic(_) => {}
+                Output::OpenPart(_) | Output::ClosePart(_) => panic!("one part is all it has"),
             }
         }
     }

@@ -37,7 +37,13 @@ const own = new horizontal.Horizontal(
     new horizontal.RemoteConnection({ url: 'wss://media.example.com:4480', token: 'secret' }),
     new horizontal.MockConnection(),
   ]),
-  { connectTimeoutMs: 1_000, announcedMode: 'identity', selfAddresses: ['192.0.2.1'] },
+  {
+    connectTimeoutMs: 1_000,
+    announcedMode: 'identity',
+    selfAddresses: ['192.0.2.1'],
+    placement: 'scatter',
+    maxParts: 3,
+  },
 );
 own satisfies typeof horizontal.horizontal;
 

@@ -72,7 +72,8 @@ impl NativeCore {
             .map_err(|error| format!("options are not what the core expects: {error}"))?;
         let timeout = self.options.connect_timeout().map_err(|error| error.to_string())?;
         let book = config::address_book(&self.options).map_err(|error| error.to_string())?;
-        let core = Core::start(book, timeout).map_err(|error| error.to_string())?;
+        let spread = self.options.spread().map_err(|error| error.to_string())?;
+        let core = Core::start(book, timeout, spread).map_err(|error| error.to_string())?;
         let socket = core.socket().to_owned();
         self.core = Some(core);
         Ok(socket)

@@ -68,6 +68,22 @@ pub fn response_body(message: &Message) -> Result<response::BodyRef<'_>, DecodeE
     }
 }
 
+/// What a positive answer carries.
+pub enum Answer<'a> {
+    Nothing,
+    Body(response::BodyRef<'a>),
+}
+
+/// The typed view of a response's body, where it may have none.
+pub fn answer_body(message: &Message) -> Result<Answer<'_>, DecodeError> {
+    match view(message)? {
+        message::BodyRef::Response(response) => {
+            Ok(response.body()?.map_or(Answer::Nothing, Answer::Body))
+        }
+        _ => Err(DecodeError("not a response".to_owned())),
+    }
+}
+
 /// The error text of a refused request.
 pub fn refusal(message: &Message) -> Option<String> {
     match view(message).ok()? {

@@ -82,10 +82,20 @@ fn list(errors: &[(String, SpawnError)]) -> String {
     errors.iter().map(text).collect::<Vec<_>>().join("; ")
 }
 
+/// What a worker is for.
+#[derive(Debug, Clone, Copy)]
+pub enum Role<'a> {
+    /// The home of a virtual worker; `in_place`: the stub may become it.
+    Home { in_place: bool },
+    /// A further part of a virtual worker that has parts on these connections.
+    Part { taken: &'a [String] },
+}
+
 /// Tries the connections in the order that placement gives, until one has a worker.
 pub async fn find(
     sources: &[Source],
     request: &SpawnRequest,
+    role: Role<'_>,
     deadline: Instant,
 ) -> Result<(Found, Place), NoWorker> {
     if sources.is_empty() {
@@ -100,19 +110,31 @@ pub async fn find(
         })
         .collect();
     let mut errors = Vec::new();
-    let (reachable, others): (Vec<usize>, Vec<usize>) = placement::spread(&candidates)
-        .into_iter()
-        .partition(|position| candidates[*position].load.is_some());
+    let (order, in_place) = match role {
+        Role::Home { in_place } => (placement::spread(&candidates), in_place),
+        Role::Part { taken } => {
+            let count = |source: &Source| {
+                let name = source.connection.name();
+                taken.iter().filter(|taken| **taken == name).count()
+            };
+            let counts: Vec<usize> = sources.iter().map(count).collect();
+            (placement::apart(&candidates, &counts), false)
+        }
+    };
+    let (reachable, others): (Vec<usize>, Vec<usize>) =
+        order.into_iter().partition(|position| candidates[*position].load.is_some());
     for position in reachable {
-        match attempt(&sources[position], request, deadline).await {
+        match attempt(&sources[position], request, in_place, deadline).await {
             Err((_, error)) if stops(&error) => return Err(error.into()),
             Err(failed) => errors.push(failed),
             found => return found.map_err(|(_, error)| error.into()),
         }
     }
     // Whichever of these can be reached first, within one deadline for all.
-    let mut attempts: FuturesUnordered<_> =
-        others.into_iter().map(|position| attempt(&sources[position], request, deadline)).collect();
+    let mut attempts: FuturesUnordered<_> = others
+        .into_iter()
+        .map(|position| attempt(&sources[position], request, in_place, deadline))
+        .collect();
     while let Some(result) = attempts.next().await {
         match result {
             Err((_, error)) if stops(&error) => return Err(error.into()),
@@ -137,10 +159,11 @@ fn stops(error: &SpawnError) -> bool {
 async fn attempt(
     source: &Source,
     request: &SpawnRequest,
+    in_place: bool,
     deadline: Instant,
 ) -> Result<(Found, Place), (String, SpawnError)> {
     let place = Place::take(source);
-    match spawn(source.connection.as_ref(), request, deadline).await {
+    match spawn(source.connection.as_ref(), request, in_place, deadline).await {
         Ok(found) => Ok((found, place)),
         Err(error) => Err((source.connection.name(), error)),
     }
@@ -165,10 +188,11 @@ async fn settle(sources: &[Source], deadline: Instant) {
 async fn spawn(
     connection: &dyn Connection,
     request: &SpawnRequest,
+    in_place: bool,
     deadline: Instant,
 ) -> Result<Found, SpawnError> {
-    if let Some(in_place) = connection.spawn_in_place(request) {
-        return in_place.map(Found::InPlace);
+    if in_place && let Some(worker) = connection.spawn_in_place(request) {
+        return worker.map(Found::InPlace);
     }
     match timeout_at(deadline + OWN_WORDS, connection.spawn(request.clone())).await {
         Ok(result) => result.map(Found::Linked),
@@ -181,6 +205,7 @@ async fn spawn(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use std::future::{pending, ready};
 
     use super::*;
@@ -239,12 +264,66 @@ mod tests {
         };
         let start = Instant::now();
         let deadline = start + Duration::from_secs(2);
-        let Err(why) = find(&sources, &request, deadline).await else {
+        let Err(why) = find(&sources, &request, Role::Home { in_place: true }, deadline).await
+        else {
             panic!("there is no worker");
         };
         assert!(start.elapsed() <= Duration::from_secs(2) + OWN_WORDS);
         let text = why.to_string();
         assert!(text.contains("ws://silent: no answer within"), "{text}");
         assert!(text.contains("ws://closed: refused"), "{text}");
+    }
+
+    /// Tells by its error which kind of worker it was asked for.
+    struct Asked;
+
+    fn asked(what: &str) -> SpawnError {
+        SpawnError::NoBinary(what.to_owned())
+    }
+
+    impl Connection for Asked {
+        fn name(&self) -> String {
+            "asked".to_owned()
+        }
+
+        fn addresses(&self) -> Option<HostAddresses> {
+            None
+        }
+
+        fn load(&self) -> Option<Load> {
+            Some(Load { workers: 0, max_workers: 1 })
+        }
+
+        fn spawn(&self, _: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>> {
+            Box::pin(async { Err(asked("linked")) })
+        }
+
+        fn spawn_in_place(&self, _: &SpawnRequest) -> Option<Result<InPlaceWorker, SpawnError>> {
+            Some(Err(asked("in place")))
+        }
+
+        fn close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn only_a_home_of_one_part_runs_in_place() {
+        let sources = [Source { connection: Arc::new(Asked), own_workers: Arc::default() }];
+        let request = SpawnRequest {
+            version: String::new(),
+            fingerprint: String::new(),
+            args: Vec::new(),
+            dtls: DtlsFiles::default(),
+            worker_bin: None,
+        };
+        let taken = ["asked".to_owned()];
+        for (role, expected) in [
+            (Role::Home { in_place: true }, "in place"),
+            (Role::Home { in_place: false }, "linked"),
+            (Role::Part { taken: &taken }, "linked"),
+        ] {
+            let found = find(&sources, &request, role, Instant::now() + SETTLE).await;
+            assert_eq!(found.err().unwrap(), NoWorker::One(asked(expected)), "{role:?}");
+        }
+        assert_eq!(sources[0].own_workers.load(Ordering::Relaxed), 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    num::ParseIntError,
+    num::{NonZeroUsize, ParseIntError},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -24,6 +24,7 @@ use crate::{
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
     net::{InvalidToken, InvalidUrl, Token},
+    virtual_worker::Spread,
     worker_process::{Binaries, BinarySources, Environment, InstalledWorker},
 };
 
@@ -37,6 +38,14 @@ pub const CONNECT_TIMEOUT_MS: &str = "MEDIASOUP_HORIZONTAL_CONNECT_TIMEOUT_MS";
 pub const EXEC_IN_PLACE: &str = "MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE";
 /// Further addresses and names of the app's own host.
 pub const SELF_ADDRESSES: &str = "MEDIASOUP_HORIZONTAL_SELF_ADDRESSES";
+/// Where the objects of one Router live: `home` or `scatter`.
+pub const PLACEMENT: &str = "MEDIASOUP_HORIZONTAL_PLACEMENT";
+/// On how many real workers the objects of one Worker may live.
+pub const MAX_PARTS: &str = "MEDIASOUP_HORIZONTAL_MAX_PARTS";
+/// As many where nobody says how many, once they are more than one at all.
+const SCATTER_PARTS: usize = 3;
+/// A Worker of the app on one real worker, as mediasoup has it.
+pub const ONE_PART: Spread = Spread { max_parts: 1, scatter: false };
 /// Name of the connection to this host.
 const LOCAL: &str = "local";
 
@@ -47,6 +56,8 @@ pub struct Options {
     pub connect_timeout_ms: Option<u64>,
     pub self_addresses: Vec<String>,
     pub announced_mode: Option<Announced>,
+    pub placement: Option<Placement>,
+    pub max_parts: Option<NonZeroUsize>,
     /// The app's environment, copied where it may be read.
     pub environment: HashMap<String, String>,
     /// Path of the stub, which is never taken for a worker.
@@ -60,6 +71,16 @@ pub struct Options {
 pub enum Announced {
     Auto,
     Identity,
+}
+
+/// Where the objects of one Router live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// With the Router.
+    Home,
+    /// Every transport on the next real worker in turn. For tests.
+    Scatter,
 }
 
 /// One connection to make. No `Debug`: tokens are secrets.
@@ -96,6 +117,10 @@ pub enum ConfigError {
     Interfaces(#[from] std::io::Error),
     #[error("{CONNECT_TIMEOUT_MS}={value}: {source}")]
     Timeout { value: String, source: ParseIntError },
+    #[error("{PLACEMENT}={0}: neither home nor scatter")]
+    Placement(String),
+    #[error("{MAX_PARTS}={value}: {source}")]
+    MaxParts { value: String, source: ParseIntError },
 }
 
 impl Options {
@@ -116,6 +141,27 @@ impl Options {
             (None, None) => None,
         };
         Ok(configured.map_or(CONNECT_TIMEOUT, Duration::from_millis))
+    }
+
+    /// Over how many real workers one Worker may spread, and how.
+    pub fn spread(&self) -> Result<Spread, ConfigError> {
+        let placement = match (self.placement, self.variable(PLACEMENT)) {
+            (Some(placement), _) => placement,
+            (None, None | Some("home")) => Placement::Home,
+            (None, Some("scatter")) => Placement::Scatter,
+            (None, Some(other)) => return Err(ConfigError::Placement(other.to_owned())),
+        };
+        let max_parts = match (self.max_parts, self.variable(MAX_PARTS)) {
+            (Some(configured), _) => Some(configured),
+            (None, Some(value)) => {
+                let wrong = |source| ConfigError::MaxParts { value: value.to_owned(), source };
+                Some(value.parse().map_err(wrong)?)
+            }
+            (None, None) => None,
+        };
+        let scatter = placement == Placement::Scatter;
+        let unsaid = if scatter { SCATTER_PARTS } else { ONE_PART.max_parts };
+        Ok(Spread { max_parts: max_parts.map_or(unsaid, NonZeroUsize::get), scatter })
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
@@ -258,7 +304,50 @@ fn this_host() -> Result<HostAddresses, ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn spreads_as_told() {
+        let spread = |max_parts, scatter| Spread { max_parts, scatter };
+        let table = [
+            ("{}", None, None, spread(1, false)),
+            ("{}", Some("home"), None, spread(1, false)),
+            ("{}", Some(" scatter "), None, spread(3, true)),
+            ("{}", Some("scatter"), Some("5"), spread(5, true)),
+            ("{}", None, Some("2"), spread(2, false)),
+            ("{}", Some(""), Some(""), spread(1, false)),
+            (r#"{"placement":"home"}"#, Some("scatter"), None, spread(1, false)),
+            (r#"{"placement":"scatter","maxParts":2}"#, Some("home"), Some("9"), spread(2, true)),
+        ];
+        for (json, placement, max_parts, expected) in table {
+            let options = options(json, placement, max_parts);
+            assert_eq!(options.spread().unwrap(), expected, "{json} {placement:?} {max_parts:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_spread() {
+        for (placement, max_parts) in
+            [(Some("elsewhere"), None), (None, Some("0")), (None, Some("-1")), (None, Some("two"))]
+        {
+            let error = options("{}", placement, max_parts).spread().unwrap_err().to_string();
+            let value = placement.or(max_parts).unwrap();
+            assert!(error.contains(&format!("={value}: ")), "{error}");
+        }
+    }
+
+    fn options(json: &str, placement: Option<&str>, max_parts: Option<&str>) -> Options {
+        let mut value: serde_json::Value = serde_json::from_str(json).unwrap();
+        let environment: HashMap<&str, &str> =
+            [placement.map(|value| (PLACEMENT, value)), max_parts.map(|value| (MAX_PARTS, value))]
+                .into_iter()
+                .flatten()
+                .collect();
+        value["selfAddresses"] = serde_json::json!([]);
+        value["environment"] = serde_json::json!(environment);
+        serde_json::from_value(value).unwrap()
+    }
 
     #[test]
     fn a_wrong_url_is_shown_without_its_secrets() {

@@ -3,6 +3,7 @@
 
 pub mod choice;
 pub mod config;
+mod part_source;
 pub mod relay;
 mod settings;
 pub mod single;
@@ -25,8 +26,8 @@ use tokio::{
     sync::watch,
 };
 
-use self::choice::{NoWorker, Place, Source};
-use crate::{addresses::book::AddressBook, connection::Connection};
+use self::choice::{NoWorker, Source};
+use crate::{addresses::book::AddressBook, connection::Connection, virtual_worker::Spread};
 
 /// How long `createWorker` may take to find a worker.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,11 +86,16 @@ pub struct Inner {
     workers: Mutex<HashMap<u32, Arc<str>>>,
     book: Arc<AddressBook>,
     connect_timeout: Duration,
+    spread: Spread,
 }
 
 impl Core {
     /// Binds the socket for stubs and starts the thread. Stubs may connect once this returns.
-    pub fn start(book: Arc<AddressBook>, connect_timeout: Duration) -> Result<Self, StartError> {
+    pub fn start(
+        book: Arc<AddressBook>,
+        connect_timeout: Duration,
+        spread: Spread,
+    ) -> Result<Self, StartError> {
         let bound = bind().map_err(StartError::Socket)?;
         let inner = Arc::new(Inner {
             sources: Mutex::default(),
@@ -97,6 +103,7 @@ impl Core {
             workers: Mutex::default(),
             book,
             connect_timeout,
+            spread,
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =
@@ -236,8 +243,8 @@ impl Inner {
         }
     }
 
-    fn register(self: &Arc<Self>, pid: u32, place: &Place) -> Registered {
-        let name = Arc::<str>::from(place.connection.name());
+    fn register(self: &Arc<Self>, pid: u32, connection: &str) -> Registered {
+        let name = Arc::<str>::from(connection);
         self.workers.lock().insert(pid, Arc::clone(&name));
         Registered { inner: Arc::downgrade(self), pid, name }
     }

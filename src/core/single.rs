@@ -19,11 +19,12 @@ use tokio::{
 
 use super::{
     Core, choice,
-    choice::{Found, NoWorker},
+    choice::{Found, NoWorker, Role},
     config::{self, ConnectionSettings, Options},
-    relay::{self, ControlEvent, Stdio},
+    part_source,
+    relay::{self, ControlEvent, Ends, Stdio},
     settings,
-    stub_server::{gone, host, library_end},
+    stub_server::{gone, library_end},
 };
 use crate::{
     connection::{Exit, InPlaceWorker, SpawnRequest},
@@ -81,7 +82,9 @@ fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
         args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let book = config::address_book(&options).map_err(|error| other(error.to_string()))?;
     let timeout = options.connect_timeout().map_err(|error| other(error.to_string()))?;
-    let core = Core::start(book, timeout).map_err(|error| other(error.to_string()))?;
+    // Each such Worker has a core of its own, which knows nothing of what the others would take.
+    let core =
+        Core::start(book, timeout, config::ONE_PART).map_err(|error| other(error.to_string()))?;
     let connections = config::connect(&core, &options, ConnectionSettings::Environment)
         .map_err(|error| other(error.to_string()))?;
     for connection in connections {
@@ -133,14 +136,16 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
     let sources = inner.sources();
     let (found, place) = tokio::select! {
         // Cancel-safe: a worker that is found after all is freed with its link.
-        found = choice::find(&sources, &request, deadline) => found?,
+        found = choice::find(&sources, &request, Role::Home { in_place: true }, deadline) => found?,
         // Cancel-safe: readiness only.
         () = gone(&library.input) => return Ok(Ending::Exit(Exit::Code(0))),
     };
     let Found::Linked(link) = found else {
         return Err(NoWorker::Other("a remote connection gave a local worker".to_owned()));
     };
-    let virtual_worker = VirtualWorker::new(std::process::id(), host(&place, &link), inner.book());
+    let home = part_source::opened(link, place);
+    let pid = std::process::id();
+    let machine = VirtualWorker::new(pid, home.host.clone(), inner.book(), inner.spread);
     let (events, control) = mpsc::channel(4);
     let signals = tokio::spawn(forward_signals(events));
     let (stdio, mut texts) = queue::bounded(relay::STDIO_LIMIT);
@@ -152,7 +157,8 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
             }
         }
     });
-    let exit = relay::run(library, link, virtual_worker, control, stdio).await;
+    let ends = Ends { library, machine, home, source: None, control, stdio, local_pids: None };
+    let exit = relay::run(ends).await;
     let _ = writing.await;
     signals.abort();
     if let Exit::Lost(why) = &exit {

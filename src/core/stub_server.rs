@@ -15,19 +15,19 @@ use nix::sys::socket::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::{UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, timeout},
 };
 
 use super::{
     Inner, Ticket,
-    choice::{self, Found, NoWorker, Place},
-    relay::{self, ControlEvent, LibraryEnd, Stdio},
+    choice::{self, Found, NoWorker, Place, Role},
+    part_source::{self, Parts},
+    relay::{self, ControlEvent, Ends, LibraryEnd, Opened, PartSource, Stdio},
     settings,
 };
 use crate::{
-    addresses::book::Host,
-    connection::{Exit, InPlaceWorker, WorkerLink},
+    connection::{Exit, InPlaceWorker},
     queue,
     quiet_writer::QuietWriter,
     stub::protocol::{self, Kind},
@@ -167,9 +167,11 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
     };
     let deadline = Instant::now() + core.connect_timeout;
     let sources = core.sources();
+    // A stub that became the worker could not outlive it, as a Worker of several parts may.
+    let role = Role::Home { in_place: core.spread.max_parts == 1 };
     let found = tokio::select! {
         // Cancel-safe: a worker that is found after all is freed with its link.
-        found = choice::find(&sources, &request, deadline) => found,
+        found = choice::find(&sources, &request, role, deadline) => found,
         // Cancel-safe: nothing is read, the stub says nothing before it is served.
         () = gone(&stream) => return,
     };
@@ -187,7 +189,8 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
             run_in_place(core, pid, library, worker, place, stream).await;
         }
         Ok((Found::Linked(link), place)) => {
-            run_linked(core, pid, library, link, place, stream).await;
+            let home = part_source::opened(link, place);
+            run_linked(core, pid, library, home, Parts::of(core, request), stream).await;
         }
     }
 }
@@ -236,12 +239,14 @@ async fn run_in_place(
         return;
     }
     drop((input, output, stream));
-    let _registered = core.register(pid, &place);
-    let virtual_worker = VirtualWorker::new(pid, host(&place, &link), core.book());
+    let _registered = core.register(pid, &place.connection.name());
+    let home = part_source::opened(link, place);
+    let machine = VirtualWorker::new(pid, home.host.clone(), core.book(), core.spread);
     // The worker holds the app's stdout and stderr itself; only remarks of ours are left to log.
     let (_keep, control) = mpsc::channel(1);
     let (stdio, _) = queue::bounded(relay::STDIO_LIMIT);
-    relay::run(library, link, virtual_worker, control, stdio).await;
+    let ends = Ends { library, machine, home, source: None, control, stdio, local_pids: None };
+    relay::run(ends).await;
     drop(guard);
 }
 
@@ -267,22 +272,25 @@ async fn run_linked(
     core: &Arc<Inner>,
     pid: u32,
     library: LibraryEnd,
-    link: WorkerLink,
-    place: Place,
+    home: Opened,
+    source: Option<Arc<dyn PartSource>>,
     stream: UnixStream,
 ) {
     let (reader, mut writer) = stream.into_split();
-    if place.connection.is_local() {
-        let watch = link.pid.to_le_bytes();
-        let _ = writer.write_all(&protocol::encode(Kind::Watch, &[&watch])).await;
+    let pids: Vec<u32> = home.local.then_some(home.link.pid).into_iter().collect();
+    if !pids.is_empty() {
+        let _ = writer.write_all(&watch_message(&pids)).await;
     }
-    let _registered = core.register(pid, &place);
-    let virtual_worker = VirtualWorker::new(pid, host(&place, &link), core.book());
+    let _registered = core.register(pid, &home.host.key);
+    let machine = VirtualWorker::new(pid, home.host.clone(), core.book(), core.spread);
     let (events, control) = mpsc::channel(16);
     let listening = tokio::spawn(read_control(reader, events));
     let (stdio, texts) = queue::bounded(relay::STDIO_LIMIT);
-    let writing = tokio::spawn(write_stdio(writer, texts));
-    let exit = relay::run(library, link, virtual_worker, control, stdio).await;
+    let (local_pids, watched) = watch::channel(pids);
+    let writing = tokio::spawn(write_to_stub(writer, texts, watched));
+    let local_pids = Some(local_pids);
+    let ends = Ends { library, machine, home, source, control, stdio, local_pids };
+    let exit = relay::run(ends).await;
     // The relay's end closed the channel and the queue of texts: the stub may say how it ended.
     if let Ok(mut writer) = writing.await {
         let why = match &exit {
@@ -294,9 +302,11 @@ async fn run_linked(
     listening.abort();
 }
 
-/// Where the worker's addresses belong.
-pub fn host(place: &Place, link: &WorkerLink) -> Host {
-    Host { key: place.connection.name(), addresses: Arc::new(link.addresses.clone()) }
+/// The processes of this host that must not outlive the app.
+fn watch_message(pids: &[u32]) -> Vec<u8> {
+    let pids: Vec<[u8; 4]> = pids.iter().map(|pid| pid.to_le_bytes()).collect();
+    let fields: Vec<&[u8]> = pids.iter().map(<[u8; 4]>::as_slice).collect();
+    protocol::encode(Kind::Watch, &fields)
 }
 
 async fn read_control(mut reader: OwnedReadHalf, events: mpsc::Sender<ControlEvent>) {
@@ -323,18 +333,24 @@ async fn read_control(mut reader: OwnedReadHalf, events: mpsc::Sender<ControlEve
     }
 }
 
-async fn write_stdio(
+async fn write_to_stub(
     mut writer: OwnedWriteHalf,
     mut texts: queue::Receiver<Stdio>,
+    mut watched: watch::Receiver<Vec<u32>>,
 ) -> OwnedWriteHalf {
-    while let Some(text) = texts.recv().await {
-        let message = match text {
-            Stdio::Stdout(bytes) => protocol::encode(Kind::Stdout, &[&bytes]),
-            Stdio::Stderr(bytes) => protocol::encode(Kind::Stderr, &[&bytes]),
+    loop {
+        let message = tokio::select! {
+            // Cancel-safe: a text that is not taken stays in the queue.
+            text = texts.recv() => match text {
+                Some(Stdio::Stdout(bytes)) => protocol::encode(Kind::Stdout, &[&bytes]),
+                Some(Stdio::Stderr(bytes)) => protocol::encode(Kind::Stderr, &[&bytes]),
+                None => return writer,
+            },
+            // Cancel-safe: a change that is not seen stays one.
+            Ok(()) = watched.changed() => watch_message(&watched.borrow_and_update()),
         };
         let _ = writer.write_all(&message).await;
     }
-    writer
 }
 
 async fn send_end(

@@ -109,8 +109,8 @@ impl Consumer {
     fn dump(&self) -> DumpResponse {
         let layer = |layer: Option<u8>| Some(layer.map_or(-1, i16::from));
         let preferred = self.preferred.as_ref();
-        // A simple stream is always in its only layer.
-        let current = layer((self.stream_type == Type::Simple).then_some(0));
+        // Simple consumers say so of the one layer they have, whether it flows or not.
+        let current = Some(if self.stream_type == Type::Simple { 0 } else { -1 });
         let mut payload_types: Vec<u8> = self
             .rtp_parameters
             .dump

@@ -1,22 +1,35 @@
 //! The virtual worker: what the library takes for its mediasoup-worker. A state machine without
 //! I/O: messages in, messages out.
 
+mod closes;
+mod deaths;
+mod facts;
+mod gather;
 mod objects;
+mod parts;
+mod pipes;
+mod piping;
+mod recipes;
 mod requests;
 mod rewriting;
+mod routing;
 mod tracking;
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
 pub use objects::{Object, ObjectKind, Objects, PartId};
 
 use self::{
-    requests::{Pending, Requests},
+    facts::Facts,
+    gather::Gathers,
+    parts::Parts,
+    pipes::Pipes,
+    requests::{AppRequest, Pending, Requests},
     rewriting::Rewriting,
     tracking::Effect,
 };
@@ -26,7 +39,7 @@ use crate::{
         Envelope, Message,
         compose::{self, ErrorKind},
         envelope::{NotificationEnvelope, RequestEnvelope, ResponseEnvelope},
-        fbs::{notification::Event, request::Method},
+        fbs::{notification::Event, request::Method, worker},
     },
 };
 
@@ -39,10 +52,29 @@ pub enum Output {
     Worker(PartId, Bytes),
     /// Tell the people who run this.
     Diagnostic(String),
+    /// Start a further worker behind this virtual worker. Messages for it may follow at once; they
+    /// wait until [`VirtualWorker::part_opened`] or go with [`VirtualWorker::part_failed`].
+    OpenPart(PartId),
+    /// Nothing of the app is left on that part: end its worker.
+    ClosePart(PartId),
 }
 
-struct Part {
-    host: Host,
+/// What the death of a part means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The virtual worker lives on without that part.
+    LivesOn,
+    /// All that the app had was there: the virtual worker is dead, in mediasoup's words.
+    Dies,
+}
+
+/// Where the objects of one Router may live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spread {
+    /// How many parts a virtual worker may have, its home included. 1: as mediasoup.
+    pub max_parts: usize,
+    /// Every transport goes to the next part, in turn. For tests.
+    pub scatter: bool,
 }
 
 /// One Worker of the app and the real workers behind it.
@@ -51,22 +83,38 @@ pub struct VirtualWorker {
     library_pid: u32,
     book: Arc<AddressBook>,
     home: PartId,
-    parts: BTreeMap<PartId, Part>,
+    spread: Spread,
+    parts: Parts,
     objects: Objects,
+    facts: Facts,
+    pipes: Pipes,
     requests: Requests,
+    gathers: Gathers,
+    /// The settings that further parts start with.
+    settings: Option<worker::UpdateSettingsRequest>,
+    /// `WORKER_CLOSE` left.
+    closing: bool,
+    now: Duration,
 }
 
 impl VirtualWorker {
-    /// A virtual worker on one real worker, its home.
-    pub fn new(library_pid: u32, home: Host, book: Arc<AddressBook>) -> Self {
+    /// A virtual worker on one real worker, its home. It grows as far as `spread` allows.
+    pub fn new(library_pid: u32, home: Host, book: Arc<AddressBook>, spread: Spread) -> Self {
         let home_id = PartId(0);
         Self {
             library_pid,
             book,
             home: home_id,
-            parts: BTreeMap::from([(home_id, Part { host: home })]),
+            spread,
+            parts: Parts::new(home_id, home),
             objects: Objects::default(),
+            facts: Facts::default(),
+            pipes: Pipes::default(),
             requests: Requests::default(),
+            gathers: Gathers::default(),
+            settings: None,
+            closing: false,
+            now: Duration::ZERO,
         }
     }
 
@@ -99,10 +147,12 @@ impl VirtualWorker {
         }
         match message.envelope() {
             Envelope::Request(_) => self.request(message, out),
-            Envelope::Notification(notification) => {
-                let part = self.owner(notification.handler_id);
-                out.push(Output::Worker(part, message.into_bytes().freeze()));
-            }
+            Envelope::Notification(notification) => self.notify_worker(
+                notification.event,
+                self.owner(notification.handler_id),
+                message,
+                out,
+            ),
             // check_for_worker() let nothing else through.
             Envelope::Response(_) | Envelope::Log(_) => {}
         }
@@ -115,11 +165,13 @@ impl VirtualWorker {
             Err(rejected) => {
                 let text = format!("dropped a message of a worker: {rejected}");
                 out.push(Output::Diagnostic(text));
-                if let Some(pending) =
-                    rejected.response_id().and_then(|id| self.requests.take(part, id))
-                {
-                    self.refused(&pending);
-                    refuse(pending.library_id, &format!("malformed answer: {rejected}"), out);
+                // Whoever waits for it hears that much.
+                if let Some(id) = rejected.response_id() {
+                    let why = format!("malformed answer: {rejected}");
+                    let stand_in = compose::refused(id, ErrorKind::Error, &why);
+                    if let Envelope::Response(response) = stand_in.envelope() {
+                        self.response(part, response, stand_in, out);
+                    }
                 }
                 return;
             }
@@ -127,7 +179,7 @@ impl VirtualWorker {
         match message.envelope() {
             Envelope::Response(response) => self.response(part, response, message, out),
             Envelope::Notification(notification) => {
-                if let Some(forwarded) = self.notification(part, &notification) {
+                if let Some(forwarded) = self.notification(part, &notification, out) {
                     let message = forwarded.unwrap_or(message);
                     out.push(Output::Library(message.into_bytes().freeze()));
                 }
@@ -148,46 +200,97 @@ impl VirtualWorker {
     }
 
     fn host(&self, part: PartId) -> Option<&Host> {
-        self.parts.get(&part).map(|part| &part.host)
+        self.parts.host(part)
+    }
+
+    fn notify_worker(
+        &mut self,
+        event: Event,
+        part: PartId,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        if event == Event::WorkerClose {
+            return self.close_all(message, out);
+        }
+        let message = match self.parts.wait(part, message) {
+            Some(message) => message,
+            None => return,
+        };
+        out.push(Output::Worker(part, message.into_bytes().freeze()));
     }
 
     fn request(&mut self, message: Message, out: &mut Vec<Output>) {
+        if self.spreads() {
+            return self.route(message, out);
+        }
+        let Envelope::Request(request) = message.envelope() else { return };
+        let part = self.owner(request.handler_id);
+        match tracking::effect(&request, &message) {
+            Ok(effect) => self.forward(part, message, effect, false, out),
+            Err(error) => refuse(request.id, &error.to_string(), out),
+        }
+    }
+
+    /// Sends a request of the library to a part. `registered`: the table has its object already.
+    fn forward(
+        &mut self,
+        part: PartId,
+        message: Message,
+        effect: Effect,
+        registered: bool,
+        out: &mut Vec<Output>,
+    ) {
         let Envelope::Request(request) = message.envelope() else { return };
         let RequestEnvelope { id: library_id, method, handler_id } = request;
-        let part = self.owner(handler_id);
-        let effect = match tracking::effect(&request, &message) {
-            Ok(effect) => effect,
-            Err(error) => return refuse(library_id, &error.to_string(), out),
-        };
         let rewriting = match self.host(part) {
-            Some(host) => rewriting::rewrite(&self.book, host, handler_id, method, &message),
+            Some(host) => rewriting::rewrite(&self.book, host, handler_id, method, &message)
+                .map_err(|error| error.to_string()),
             None => Ok(Rewriting::default()),
         };
-        let rewriting = match rewriting {
-            Ok(rewriting) => rewriting,
-            Err(error) => return refuse(library_id, &error.to_string(), out),
+        let noted = rewriting.and_then(|rewriting| {
+            let new = self.register(part, &effect);
+            if new && self.spreads() {
+                self.note(part, &effect, method, &message)?;
+            }
+            Ok((rewriting, registered || new))
+        });
+        let (rewriting, registered) = match noted {
+            Ok(noted) => noted,
+            Err(why) => {
+                self.take_back(&effect, registered, out);
+                return refuse(library_id, &why, out);
+            }
         };
-        let registered = self.register(part, &effect);
+        let handler = handler_id.to_owned();
         let mut message = rewriting.message.unwrap_or(message);
-        let id = self.requests.add(
-            part,
-            Pending {
-                library_id,
-                method,
-                effect,
-                registered,
-                other_port: rewriting.other_port.map(Box::new),
-                sockets: rewriting.sockets,
-            },
-        );
+        let app = AppRequest {
+            library_id,
+            method,
+            handler,
+            effect,
+            registered,
+            other_port: rewriting.other_port.map(Box::new),
+            sockets: rewriting.sockets,
+        };
+        let id = self.requests.add(part, Pending::App(Box::new(app)));
         if message.patch_id(id) {
             out.push(Output::Worker(part, message.into_bytes().freeze()));
         } else {
             // The library counts from 1, so only a client of another make gets here.
-            if let Some(pending) = self.requests.take(part, id) {
-                self.refused(&pending);
+            if let Some(Pending::App(app)) = self.requests.take(part, id) {
+                self.take_back(&app.effect, app.registered && self.spreads(), out);
             }
             refuse(library_id, "a request needs an id other than 0", out);
+        }
+    }
+
+    /// The object that a refused request would have made is not there.
+    fn take_back(&mut self, effect: &Effect, registered: bool, out: &mut Vec<Output>) {
+        if let Effect::Create { id, .. } = effect
+            && registered
+        {
+            self.forget(id, out);
         }
     }
 
@@ -201,37 +304,68 @@ impl VirtualWorker {
         }
     }
 
+    fn note(
+        &mut self,
+        part: PartId,
+        effect: &Effect,
+        method: Method,
+        message: &Message,
+    ) -> Result<(), String> {
+        match effect {
+            Effect::Create { id, .. } => {
+                self.facts.note(id, part, method, message).map_err(|error| error.to_string())
+            }
+            Effect::None | Effect::Close { .. } => Ok(()),
+        }
+    }
+
     fn response(
         &mut self,
         part: PartId,
         response: ResponseEnvelope,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        match self.requests.take(part, response.id) {
+            Some(Pending::App(app)) => self.app_answer(part, *app, response.accepted, message, out),
+            Some(Pending::Piece(id)) => {
+                self.piece(part, id, Some(message), response.accepted, out);
+            }
+            Some(Pending::Own(own)) => {
+                self.own_answer(part, own, response.accepted, &message, out);
+            }
+            None => out.push(Output::Diagnostic(format!(
+                "dropped an answer to request {} that nobody waits for",
+                response.id
+            ))),
+        }
+    }
+
+    fn app_answer(
+        &mut self,
+        part: PartId,
+        mut app: AppRequest,
+        accepted: bool,
         mut message: Message,
         out: &mut Vec<Output>,
     ) {
-        let Some(mut pending) = self.requests.take(part, response.id) else {
-            out.push(Output::Diagnostic(format!(
-                "dropped an answer to request {} that nobody waits for",
-                response.id
-            )));
-            return;
-        };
-        if !response.accepted
-            && let Some(other) = pending.other_port.take()
+        if !accepted
+            && let Some(other) = app.other_port.take()
             && rewriting::is_port_taken(&message)
         {
-            return self.ask_again(part, pending, *other, out);
+            return self.ask_again(part, app, *other, out);
         }
-        if response.accepted {
-            self.accepted(part, &pending, &message);
+        if accepted {
+            self.accepted(part, &app, &message, out);
         } else {
-            self.refused(&pending);
+            self.take_back(&app.effect, app.registered, out);
         }
-        if response.accepted && pending.method == Method::WorkerDump {
-            match compose::worker_dump_with_pid(&message, pending.library_id, self.library_pid) {
+        if accepted && app.method == Method::WorkerDump {
+            match compose::worker_dump_with_pid(&message, app.library_id, self.library_pid) {
                 Ok(dump) => message = dump,
-                Err(error) => return refuse(pending.library_id, &error.to_string(), out),
+                Err(error) => return refuse(app.library_id, &error.to_string(), out),
             }
-        } else if !message.patch_id(pending.library_id) {
+        } else if !message.patch_id(app.library_id) {
             return;
         }
         out.push(Output::Library(message.into_bytes().freeze()));
@@ -240,44 +374,51 @@ impl VirtualWorker {
     fn ask_again(
         &mut self,
         part: PartId,
-        pending: Pending,
+        app: AppRequest,
         mut message: Message,
         out: &mut Vec<Output>,
     ) {
-        let id = self.requests.add(part, pending);
+        let id = self.requests.add(part, Pending::App(Box::new(app)));
         if message.patch_id(id) {
             out.push(Output::Worker(part, message.into_bytes().freeze()));
         }
     }
 
-    fn accepted(&mut self, part: PartId, pending: &Pending, answer: &Message) {
-        match &pending.effect {
+    fn accepted(
+        &mut self,
+        part: PartId,
+        app: &AppRequest,
+        answer: &Message,
+        out: &mut Vec<Output>,
+    ) {
+        match &app.effect {
             Effect::Create { kind, id, .. } => {
-                self.register(part, &pending.effect);
+                // With several parts closes are noted when they leave: what is gone stays gone.
+                if !app.registered || !self.spreads() {
+                    self.register(part, &app.effect);
+                }
                 if *kind == ObjectKind::Transport
+                    && self.objects.get(id).is_some()
                     && let Some(host) = self.host(part)
                 {
-                    rewriting::learn(&self.book, host, id, &pending.sockets, answer);
+                    rewriting::learn(&self.book, host, id, &app.sockets, answer);
                 }
             }
-            Effect::Close { id } => self.forget(id),
+            Effect::Close { id } => self.forget(id, out),
             Effect::None => {}
         }
     }
 
-    fn refused(&mut self, pending: &Pending) {
-        if pending.registered
-            && let Effect::Create { id, .. } = &pending.effect
-        {
-            self.forget(id);
-        }
-    }
-
-    fn forget(&mut self, id: &str) {
-        for (id, object) in self.objects.remove(id) {
+    /// Drops an object and all that goes with it.
+    fn forget(&mut self, id: &str, out: &mut Vec<Output>) {
+        let removed = self.objects.remove(id);
+        for (id, object) in &removed {
             if object.kind == ObjectKind::Transport {
-                self.book.forget(&id);
+                self.book.forget(id);
             }
+        }
+        if self.spreads() {
+            self.after_removed(removed, out);
         }
     }
 
@@ -287,6 +428,7 @@ impl VirtualWorker {
         &mut self,
         part: PartId,
         notification: &NotificationEnvelope<'_>,
+        out: &mut Vec<Output>,
     ) -> Option<Option<Message>> {
         if notification.event == Event::WorkerRunning {
             return (part == self.home).then(|| Some(compose::worker_running(self.library_pid)));
@@ -300,9 +442,20 @@ impl VirtualWorker {
             Event::ConsumerProducerClose | Event::DataconsumerDataproducerClose
         ) {
             // The worker has closed it already, and so does the library when it hears of it.
-            self.forget(handler_id);
+            self.forget(handler_id, out);
         }
         Some(None)
+    }
+
+    /// Time goes on. `now` counts from any fixed start.
+    pub fn tick(&mut self, now: Duration, out: &mut Vec<Output>) {
+        self.now = self.now.max(now);
+        self.close_idle_pipes(out);
+    }
+
+    /// When [`VirtualWorker::tick`] has something to do, if it has.
+    pub fn next_tick(&self) -> Option<Duration> {
+        self.next_idle_pipe()
     }
 }
 
@@ -316,7 +469,11 @@ impl Drop for VirtualWorker {
 }
 
 fn refuse(library_id: u32, reason: &str, out: &mut Vec<Output>) {
-    let answer = compose::refused(library_id, ErrorKind::Error, reason);
+    refuse_as(ErrorKind::Error, library_id, reason, out);
+}
+
+fn refuse_as(kind: ErrorKind, library_id: u32, reason: &str, out: &mut Vec<Output>) {
+    let answer = compose::refused(library_id, kind, reason);
     out.push(Output::Library(answer.into_bytes().freeze()));
 }
 

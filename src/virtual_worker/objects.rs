@@ -74,6 +74,35 @@ impl Objects {
         true
     }
 
+    /// All objects of one part belong to another one from now on.
+    pub fn move_all(&mut self, from: PartId, to: PartId) {
+        for object in self.by_id.values_mut().filter(|object| object.part == from) {
+            object.part = to;
+        }
+    }
+
+    /// One object belongs to another part from now on.
+    pub fn move_one(&mut self, id: &str, to: PartId) {
+        if let Some(object) = self.by_id.get_mut(id) {
+            object.part = to;
+        }
+    }
+
+    /// All objects of one part.
+    pub fn on(&self, part: PartId) -> Vec<String> {
+        let on = self.by_id.iter().filter(|(_, object)| object.part == part);
+        on.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The Router that an object is in.
+    pub fn router_of(&self, id: &str) -> Option<&str> {
+        let (mut id, mut object) = self.by_id.get_key_value(id)?;
+        while object.kind != ObjectKind::Router {
+            (id, object) = self.by_id.get_key_value(object.parent.as_deref()?)?;
+        }
+        Some(id)
+    }
+
     /// Removes an object and all that closes with it. Returns every removed object, parents first.
     pub fn remove(&mut self, id: &str) -> Vec<(String, Object)> {
         let mut removed = Vec::new();

@@ -3,15 +3,27 @@
 
 use std::collections::HashMap;
 
-use super::{objects::PartId, rewriting::Socket, tracking::Effect};
+use super::{objects::PartId, pipes::Own, rewriting::Socket, tracking::Effect};
 use crate::channel::{Message, fbs::request::Method};
 
-/// What is to happen with the answer.
+/// What is to happen with an answer.
 #[derive(Debug)]
-pub struct Pending {
+pub enum Pending {
+    /// The library gets it.
+    App(Box<AppRequest>),
+    /// It is one of several that make up an answer.
+    Piece(u64),
+    /// The core asked.
+    Own(Own),
+}
+
+/// One request of the library on one part.
+#[derive(Debug)]
+pub struct AppRequest {
     /// The library's own number for it.
     pub library_id: u32,
     pub method: Method,
+    pub handler: String,
     pub effect: Effect,
     /// The table got the object when the request left, so a refusal takes it back.
     pub registered: bool,
@@ -46,6 +58,15 @@ impl Requests {
     /// The request that this answer ends.
     pub fn take(&mut self, part: PartId, id: u32) -> Option<Pending> {
         self.pending.remove(&(part, id))
+    }
+
+    /// All that a part was asked, in the order in which it was asked.
+    pub fn take_all(&mut self, part: PartId) -> Vec<Pending> {
+        let mut ids: Vec<u32> =
+            self.pending.keys().filter(|(of, _)| *of == part).map(|(_, id)| *id).collect();
+        ids.sort_unstable();
+        self.last.remove(&part);
+        ids.into_iter().filter_map(|id| self.pending.remove(&(part, id))).collect()
     }
 
     pub fn len(&self) -> usize {

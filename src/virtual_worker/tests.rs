@@ -8,7 +8,7 @@ use channel_schema::fbs::{
     router, rtp_parameters, sctp_association, transport, web_rtc_transport, worker,
 };
 
-use super::{ObjectKind, Output, PartId, VirtualWorker};
+use super::{ObjectKind, Output, PartId, Spread, VirtualWorker};
 use crate::{
     addresses::{
         AnnouncedMode, HostAddresses, PortPolicy, SelfSet,
@@ -65,7 +65,7 @@ struct Bench {
 
 impl Bench {
     fn new(host: Host, book: Arc<AddressBook>) -> Self {
-        Self { worker: VirtualWorker::new(PID, host, book), last_id: 100 }
+        Self { worker: VirtualWorker::new(PID, host, book, Spread::default()), last_id: 100 }
     }
 
     fn library(&mut self, message: Message) -> Vec<Output> {

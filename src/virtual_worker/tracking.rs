@@ -61,6 +61,18 @@ pub fn effect(request: &RequestEnvelope<'_>, message: &Message) -> Result<Effect
     })
 }
 
+/// Whether the request makes a transport.
+pub fn makes_transport(method: Method) -> bool {
+    matches!(
+        method,
+        Method::RouterCreateWebrtctransport
+            | Method::RouterCreateWebrtctransportWithServer
+            | Method::RouterCreatePlaintransport
+            | Method::RouterCreatePipetransport
+            | Method::RouterCreateDirecttransport
+    )
+}
+
 /// The id of the object that the request makes or closes.
 fn subject<'a>(body: &BodyRef<'a>) -> Result<&'a str, DecodeError> {
     use BodyRef as B;

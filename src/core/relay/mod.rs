@@ -1,0 +1,422 @@
+//! One Worker of the app at work: moves messages between the library, the virtual worker and the
+//! real workers behind it, until the virtual worker is gone.
+
+mod machine;
+mod parts;
+#[cfg(test)]
+mod tests;
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::AsyncReadExt,
+    net::UnixStream,
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use self::parts::{Parts, Step};
+pub use self::{
+    machine::Machine,
+    parts::{OPEN_TIMEOUT, Opened, PartSource},
+};
+use crate::{
+    channel::framing::{FrameReader, FramingError},
+    connection::{Exit, WorkerCommand, WorkerEvent},
+    queue::{self, TrySendError},
+    quiet_writer::QuietWriter,
+    virtual_worker::{Fate, Output, PartId},
+};
+
+/// Bytes that may wait for the library to read before the worker is no longer read.
+const OUT_LIMIT: usize = 4 * 1024 * 1024;
+/// How long the library may take to read the last messages of a worker that is gone.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Between two looks at what the library has left unread, which no event tells.
+const DRAIN_POLL: Duration = Duration::from_millis(1);
+/// How long a worker may take to go once nobody wants it.
+const FAREWELL: Duration = Duration::from_secs(8);
+const SIGKILL: i32 = 9;
+
+/// The library's ends of a worker's channel, as the stub handed them over.
+pub struct LibraryEnd {
+    /// What the library writes (the worker's fd 3).
+    pub input: UnixStream,
+    /// What the library reads (the worker's fd 4).
+    pub output: QuietWriter,
+}
+
+/// What happens to the stub meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControlEvent {
+    /// A signal for the worker.
+    Signal(i32),
+    /// The stub is gone: the library counts its worker as dead.
+    Gone,
+}
+
+/// What the worker wrote beside its channel, and our own remarks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stdio {
+    Stdout(Bytes),
+    Stderr(Bytes),
+}
+
+/// How many bytes of such texts may wait.
+pub const STDIO_LIMIT: usize = 1024 * 1024;
+
+impl queue::Weight for Stdio {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Stdout(bytes) | Self::Stderr(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// All that a relay connects.
+pub struct Ends<M> {
+    pub library: LibraryEnd,
+    /// The virtual worker.
+    pub machine: M,
+    /// The worker that it starts with.
+    pub home: Opened,
+    /// Where further ones come from; without it there are none.
+    pub source: Option<Arc<dyn PartSource>>,
+    pub control: mpsc::Receiver<ControlEvent>,
+    pub stdio: queue::Sender<Stdio>,
+    /// Where to tell which processes of this host are at work, whenever that changes.
+    pub local_pids: Option<watch::Sender<Vec<u32>>>,
+}
+
+struct Relay<M> {
+    library: LibraryEnd,
+    reader: FrameReader,
+    /// False once the library closed its end.
+    reading: bool,
+    /// False once the library no longer reads; the workers are drained all the same.
+    writing: bool,
+    /// True once the virtual worker was told to end: then it ends with its leading part.
+    closing: bool,
+    out: BytesMut,
+    parts: Parts,
+    machine: M,
+    began: Instant,
+    outputs: Vec<Output>,
+    stdio: queue::Sender<Stdio>,
+    local_pids: Option<watch::Sender<Vec<u32>>>,
+}
+
+/// Runs until the virtual worker is gone and everything it said is with the library.
+pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
+    let Ends { library, machine, home, source, mut control, stdio, local_pids } = ends;
+    let mut relay = Relay {
+        library,
+        reader: FrameReader::default(),
+        reading: true,
+        writing: true,
+        closing: false,
+        out: BytesMut::new(),
+        parts: Parts::new(machine.home(), home, source),
+        machine,
+        began: Instant::now(),
+        outputs: Vec::new(),
+        stdio,
+        local_pids,
+    };
+    let mut control_open = true;
+    let mut alarm = std::pin::pin!(sleep_until(relay.began));
+    let mut alarm_at = None;
+    loop {
+        let room = relay.out.len() < OUT_LIMIT;
+        let listening = room && relay.reading && !relay.parts.hold_back();
+        let due = relay.next_due(room);
+        if let Some(at) = due
+            && due != alarm_at
+        {
+            alarm.as_mut().reset(at);
+        }
+        alarm_at = due;
+        let ended = tokio::select! {
+            // Cancel-safe: a message that is not taken stays in the channel.
+            event = control.recv(), if control_open => match event {
+                Some(ControlEvent::Signal(signal)) => relay.signal(signal),
+                Some(ControlEvent::Gone) => return relay.abandon().await,
+                None => {
+                    control_open = false;
+                    None
+                }
+            },
+            // Cancel-safe: what is under way stays with the parts.
+            step = relay.parts.next(room) => relay.step(step),
+            // Cancel-safe: what was read is in the buffer. Some requests are answered here, and a
+            // library that does not read must not fill the memory with those answers.
+            read = relay.library.input.read_buf(relay.reader.buffer()),
+                if listening => match relay.library_wrote(&read) {
+                Ok(ended) => ended,
+                Err(error) => {
+                    relay.remark(&format!("the app's channel is broken: {error}"));
+                    return relay.abandon().await;
+                }
+            },
+            // Cancel-safe: waits for readiness only.
+            _ = relay.library.output.writable(), if !relay.out.is_empty() => {
+                relay.write_library();
+                None
+            }
+            // Cancel-safe: a moment in time.
+            () = &mut alarm, if due.is_some() => {
+                alarm_at = None;
+                relay.parts.strike(Instant::now());
+                relay.tick();
+                relay.write_library();
+                None
+            }
+        };
+        if let Some(exit) = ended {
+            relay.last_words().await;
+            return exit;
+        }
+    }
+}
+
+impl<M: Machine> Relay<M> {
+    /// When something must happen by itself.
+    fn next_due(&mut self, read: bool) -> Option<Instant> {
+        if !self.parts.can_grow() {
+            return None;
+        }
+        let tick = self.machine.next_tick().map(|after| self.began + after);
+        let strike = self.parts.next_strike(read);
+        tick.into_iter().chain(strike).min()
+    }
+
+    /// Tells the virtual worker the time, before anything that it may date by it.
+    fn tick(&mut self) {
+        if self.parts.can_grow() {
+            self.machine.tick(self.began.elapsed(), &mut self.outputs);
+            self.settle();
+        }
+    }
+
+    /// Only signals that end a worker get here.
+    fn signal(&mut self, signal: i32) -> Option<Exit> {
+        self.close(WorkerCommand::Signal(signal))
+    }
+
+    /// Ends the virtual worker: its leading part as told, the others with it.
+    fn close(&mut self, how: WorkerCommand) -> Option<Exit> {
+        self.closing = true;
+        self.parts.remove_opening();
+        let Some(leader) = self.parts.leader() else { return Some(Exit::Code(0)) };
+        self.parts.command(leader, how);
+        for part in self.parts.ids() {
+            if part != leader {
+                self.parts.command(part, WorkerCommand::CloseInput);
+            }
+        }
+        None
+    }
+
+    /// Tells how the virtual worker ended, if it did.
+    fn step(&mut self, step: Step) -> Option<Exit> {
+        match step {
+            Step::Event(part, event) => {
+                self.tick();
+                self.worker_events(part, event)
+            }
+            Step::Opened(part, Ok(opened)) => {
+                let host = opened.host.clone();
+                self.parts.opened(part, opened);
+                self.tell_local_pids();
+                self.tick();
+                self.machine.part_opened(part, host, &mut self.outputs);
+                self.settle();
+                self.write_library();
+                None
+            }
+            Step::Opened(part, Err(why)) => {
+                self.parts.remove(part);
+                self.tick();
+                self.machine.part_failed(part, &why, &mut self.outputs);
+                self.settle();
+                self.write_library();
+                None
+            }
+            Step::Flushed => None,
+        }
+    }
+
+    /// Handles this event and all that wait behind it. Tells how the virtual worker ended, if it
+    /// did.
+    fn worker_events(&mut self, part: PartId, first: Option<WorkerEvent>) -> Option<Exit> {
+        let mut next = first;
+        loop {
+            match next {
+                None => {
+                    return self.part_ended(part, Exit::Lost("its connection dropped it".into()));
+                }
+                Some(WorkerEvent::Exited(exit)) => return self.part_ended(part, exit),
+                Some(WorkerEvent::Message(bytes)) => {
+                    self.machine.worker_said(part, bytes, &mut self.outputs);
+                    self.settle();
+                }
+                Some(WorkerEvent::Stdout(bytes)) => self.text(Stdio::Stdout(bytes)),
+                Some(WorkerEvent::Stderr(bytes)) => self.text(Stdio::Stderr(bytes)),
+            }
+            if self.out.len() >= OUT_LIMIT {
+                break;
+            }
+            match self.parts.try_event(part) {
+                Some(event) => next = Some(event),
+                None => break,
+            }
+        }
+        self.write_library();
+        None
+    }
+
+    fn part_ended(&mut self, part: PartId, exit: Exit) -> Option<Exit> {
+        let leads = self.parts.leader() == Some(part);
+        self.parts.remove(part);
+        self.tell_local_pids();
+        if self.closing {
+            return leads.then_some(exit);
+        }
+        let fate = self.machine.part_died(part, &in_words(&exit), &mut self.outputs);
+        self.settle();
+        self.write_library();
+        match fate {
+            Fate::Dies => Some(exit),
+            Fate::LivesOn => None,
+        }
+    }
+
+    fn tell_local_pids(&self) {
+        if let Some(local_pids) = &self.local_pids {
+            let now = self.parts.local_pids();
+            local_pids.send_if_modified(|told| {
+                let changed = *told != now;
+                *told = now;
+                changed
+            });
+        }
+    }
+
+    fn library_wrote(&mut self, read: &io::Result<usize>) -> Result<Option<Exit>, FramingError> {
+        // Node resets the socket when it destroys it with data unread: an end like any other.
+        if !matches!(read, Ok(1..)) {
+            self.reading = false;
+            return Ok(self.close(WorkerCommand::CloseInput));
+        }
+        self.tick();
+        while let Some(bytes) = self.reader.next()? {
+            self.machine.library_said(bytes, &mut self.outputs);
+            self.settle();
+        }
+        self.write_library();
+        Ok(None)
+    }
+
+    /// Carries out what the virtual worker wants.
+    fn settle(&mut self) {
+        for output in std::mem::take(&mut self.outputs) {
+            match output {
+                Output::Library(bytes) => {
+                    if self.writing {
+                        self.out.extend_from_slice(&bytes);
+                    }
+                }
+                Output::Worker(part, bytes) => {
+                    self.parts.command(part, WorkerCommand::Message(bytes));
+                }
+                Output::Diagnostic(text) => self.remark(&text),
+                Output::OpenPart(part) => self.parts.open(part),
+                Output::ClosePart(part) => {
+                    self.parts.remove(part);
+                    self.tell_local_pids();
+                }
+            }
+        }
+    }
+
+    fn write_library(&mut self) {
+        while !self.out.is_empty() {
+            match self.library.output.try_write(&self.out) {
+                Ok(count) => self.out.advance(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.writing = false;
+                    self.out.clear();
+                }
+            }
+        }
+    }
+
+    fn remark(&self, text: &str) {
+        tracing::warn!("{text}");
+        let line = Bytes::from(format!("mediasoup-horizontal: {text}\n"));
+        self.text(Stdio::Stderr(line));
+    }
+
+    /// Texts that nobody reads are dropped in the end: the channel matters more.
+    fn text(&self, text: Stdio) {
+        if let Err(TrySendError::Full) = self.stdio.try_send(text) {
+            tracing::warn!("dropped output of a worker, because the app does not read it");
+        }
+    }
+
+    /// Gives the library the time to read what the worker said last. Node hears of the end of a
+    /// process beside what is left in its sockets, and mediasoup then drops the rest.
+    async fn last_words(&mut self) {
+        let _ = timeout(LAST_WORDS, async {
+            while !self.out.is_empty() && self.library.output.writable().await.is_ok() {
+                self.write_library();
+            }
+            while self.writing && !self.library.output.is_drained() {
+                sleep(DRAIN_POLL).await;
+            }
+        })
+        .await;
+    }
+
+    /// Nobody waits for this virtual worker any more: kills its workers and sees them gone.
+    async fn abandon(mut self) -> Exit {
+        self.parts.remove_opening();
+        let leader = self.parts.leader();
+        for part in self.parts.ids() {
+            if self.parts.urgent(part, WorkerCommand::Signal(SIGKILL)) {
+                self.parts.command(part, WorkerCommand::CloseInput);
+            } else {
+                // Behind all that waits a kill comes too late. Whoever holds the other end of a
+                // link that is dropped ends the worker.
+                self.parts.remove(part);
+            }
+        }
+        let mut end = Exit::Signal(SIGKILL);
+        let gone = async {
+            while !self.parts.is_empty() {
+                let (part, exit) = match self.parts.next(true).await {
+                    Step::Event(part, Some(WorkerEvent::Exited(exit))) => (part, Some(exit)),
+                    Step::Event(part, None) => (part, None),
+                    Step::Event(..) | Step::Opened(..) | Step::Flushed => continue,
+                };
+                self.parts.remove(part);
+                if let (true, Some(exit)) = (leader == Some(part), exit) {
+                    end = exit;
+                }
+            }
+        };
+        let _ = timeout(FAREWELL, gone).await;
+        end
+    }
+}
+
+fn in_words(exit: &Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("it ended with code {code}"),
+        Exit::Signal(signal) => format!("it ended by signal {signal}"),
+        Exit::Lost(why) => why.clone(),
+    }
+}

@@ -1,0 +1,199 @@
+//! The real workers behind a virtual worker: opening further ones, and what waits for them.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+
+use super::{Output, PartId, VirtualWorker, pipes::Own, requests::Pending};
+use crate::{
+    addresses::book::Host,
+    channel::{
+        Envelope, Message, compose,
+        fbs::{request, request::Method, worker},
+    },
+};
+
+/// One real worker.
+pub enum Part {
+    /// It is being started; these messages of the library need it.
+    Opening {
+        waiting: Vec<Message>,
+    },
+    Open {
+        host: Host,
+    },
+}
+
+/// All of them.
+pub struct Parts {
+    by_id: BTreeMap<PartId, Part>,
+    last: PartId,
+    /// A start failed: no further ones are tried.
+    pub exhausted: bool,
+}
+
+impl Parts {
+    pub fn new(home: PartId, host: Host) -> Self {
+        let by_id = BTreeMap::from([(home, Part::Open { host })]);
+        Self { by_id, last: home, exhausted: false }
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn host(&self, part: PartId) -> Option<&Host> {
+        match self.by_id.get(&part)? {
+            Part::Open { host } => Some(host),
+            Part::Opening { .. } => None,
+        }
+    }
+
+    pub fn is_open(&self, part: PartId) -> bool {
+        self.host(part).is_some()
+    }
+
+    pub fn open(&self) -> Vec<PartId> {
+        self.by_id.keys().copied().filter(|part| self.is_open(*part)).collect()
+    }
+
+    pub fn all(&self) -> Vec<PartId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    pub fn remove(&mut self, part: PartId) -> Option<Part> {
+        self.by_id.remove(&part)
+    }
+
+    /// Keeps a message for a part that is not open yet. Gives it back if the part is.
+    pub fn wait(&mut self, part: PartId, message: Message) -> Option<Message> {
+        match self.by_id.get_mut(&part) {
+            Some(Part::Opening { waiting }) => {
+                waiting.push(message);
+                None
+            }
+            _ => Some(message),
+        }
+    }
+
+    fn start(&mut self) -> PartId {
+        self.last = PartId(self.last.0 + 1);
+        self.by_id.insert(self.last, Part::Opening { waiting: Vec::new() });
+        self.last
+    }
+}
+
+impl VirtualWorker {
+    /// Whether Routers may have several parts.
+    pub(super) fn spreads(&self) -> bool {
+        self.spread.max_parts > 1
+    }
+
+    /// The part for the next transport of the Router.
+    pub(super) fn place(&mut self, router: &str, out: &mut Vec<Output>) -> PartId {
+        if !self.spread.scatter {
+            return self.home;
+        }
+        let Some(facts) = self.facts.routers.get_mut(router) else { return self.home };
+        // The first one leaves home at once: scattering is there to try that.
+        facts.turn += 1;
+        let turn = facts.turn;
+        let slots = if self.parts.exhausted {
+            self.parts.len()
+        } else {
+            self.spread.max_parts.max(self.parts.len())
+        };
+        let all = self.parts.all();
+        match all.get(turn % slots) {
+            Some(part) => *part,
+            None => {
+                let part = self.parts.start();
+                out.push(Output::OpenPart(part));
+                part
+            }
+        }
+    }
+
+    /// A further worker runs.
+    pub fn part_opened(&mut self, part: PartId, host: Host, out: &mut Vec<Output>) {
+        let Some(Part::Opening { waiting }) = self.parts.by_id.get_mut(&part) else { return };
+        let waiting = std::mem::take(waiting);
+        self.parts.by_id.insert(part, Part::Open { host });
+        if let Some(settings) = self.settings.clone() {
+            let body = request::Body::WorkerUpdateSettingsRequest(Box::new(settings));
+            self.ask(part, Method::WorkerUpdateSettings, "", Some(body), Own::Any, out);
+        }
+        self.replay(part, waiting, out);
+    }
+
+    /// A further worker could not be started: what was meant for it stays home.
+    pub fn part_failed(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) {
+        let Some(Part::Opening { .. }) = self.parts.by_id.get(&part) else { return };
+        let Some(Part::Opening { waiting }) = self.parts.remove(part) else { return };
+        out.push(Output::Diagnostic(format!(
+            "no further worker for this Router, what was meant for it stays on its home: {why}"
+        )));
+        self.parts.exhausted = true;
+        self.objects.move_all(part, self.home);
+        self.replay(self.home, waiting, out);
+    }
+
+    fn replay(&mut self, part: PartId, waiting: Vec<Message>, out: &mut Vec<Output>) {
+        for message in waiting {
+            match message.envelope() {
+                Envelope::Request(request) if super::tracking::makes_transport(request.method) => {
+                    self.create_transport(part, message, out);
+                }
+                _ => self.from_library(message.into_bytes(), out),
+            }
+        }
+    }
+
+    /// Sends a request of the core's own.
+    pub(super) fn ask(
+        &mut self,
+        part: PartId,
+        method: Method,
+        handler: &str,
+        body: Option<request::Body>,
+        own: Own,
+        out: &mut Vec<Output>,
+    ) {
+        if self.parts.is_open(part) {
+            let id = self.requests.add(part, Pending::Own(own));
+            let message = compose::request(id, method, handler, body);
+            out.push(Output::Worker(part, message.into_bytes().freeze()));
+        }
+    }
+
+    /// Makes sure that the Router lives on that part, with a pair to each other one.
+    pub(super) fn spread_router(&mut self, router: &str, part: PartId, out: &mut Vec<Output>) {
+        let Some(facts) = self.facts.routers.get_mut(router) else { return };
+        let others: Vec<PartId> = facts.parts.iter().copied().collect();
+        if !facts.parts.insert(part) {
+            return;
+        }
+        let body = worker::CreateRouterRequest { router_id: router.to_owned() };
+        let body = request::Body::WorkerCreateRouterRequest(Box::new(body));
+        let own = Own::Router(router.to_owned());
+        self.ask(part, Method::WorkerCreateRouter, "", Some(body), own, out);
+        for other in others {
+            self.pair(router, other, part, out);
+        }
+    }
+
+    /// The worker ends in mediasoup's way: all parts go.
+    pub(super) fn close_all(&mut self, message: Message, out: &mut Vec<Output>) {
+        self.closing = true;
+        let bytes: BytesMut = message.into_bytes();
+        let bytes = bytes.freeze();
+        for part in self.parts.all() {
+            if self.parts.is_open(part) {
+                out.push(Output::Worker(part, bytes.clone()));
+            }
+            if part != self.home {
+                out.push(Output::ClosePart(part));
+            }
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! Making pipes when something of the app needs a Producer of another part, and ending them.
+
+use std::time::Duration;
+
+use super::{
+    Output, PartId, VirtualWorker,
+    facts::{self, Socket},
+    pipes::{EndState, Own, Pipe, own_id},
+    recipes::{self, EndOptions},
+    rewriting,
+    tracking::{self, Effect},
+};
+use crate::channel::{
+    Envelope, Message,
+    compose::{self, ErrorKind},
+    fbs::{request, request::Method, transport},
+};
+
+/// How long a pipe stays after its last user.
+const LINGER: Duration = Duration::ZERO;
+
+impl VirtualWorker {
+    /// The pair of two parts of a Router; asked for if there is none.
+    pub(super) fn pair(
+        &mut self,
+        router: &str,
+        one: PartId,
+        other: PartId,
+        out: &mut Vec<Output>,
+    ) -> Option<u64> {
+        if let Some(pair) = self.pipes.pair_of(router, one, other) {
+            return Some(pair);
+        }
+        let between_hosts = self.host(one)?.key != self.host(other)?.key;
+        let parts = [one, other];
+        let (pair, transports) = self.pipes.add_pair(router, parts, between_hosts);
+        for (end, (part, transport)) in parts.into_iter().zip(transports).enumerate() {
+            self.ask_for_end(pair, end, router, part, transport, out);
+        }
+        Some(pair)
+    }
+
+    fn ask_for_end(
+        &mut self,
+        pair: u64,
+        end: usize,
+        router: &str,
+        part: PartId,
+        transport: String,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(host) = self.parts.host(part) else { return };
+        let Some(found) = self.pipes.pair_mut(pair) else { return };
+        let between_hosts = found.between_hosts;
+        let port_range = host.addresses.port_range.filter(|_| !host.addresses.colocated);
+        let options = EndOptions { transport, between_hosts, port_range };
+        let method = Method::RouterCreatePipetransport;
+        let mut body = recipes::create_end(options);
+        if between_hosts {
+            let message = compose::request(1, method, router, Some(body.clone()));
+            match rewriting::rewrite(&self.book, host, router, method, &message) {
+                Ok(rewriting) => {
+                    found.ends[end].bound = rewriting.sockets;
+                    if let Some(other) = rewriting.message.and_then(|one| body_of(&one)) {
+                        body = other;
+                    }
+                }
+                Err(error) => {
+                    out.push(Output::Diagnostic(format!("a pipe's address: {error}")));
+                }
+            }
+        }
+        self.ask(part, method, router, Some(body), Own::End { pair, end }, out);
+    }
+
+    /// Takes the answer to a request of the core's own.
+    pub(super) fn own_answer(
+        &mut self,
+        part: PartId,
+        own: Own,
+        accepted: bool,
+        answer: &Message,
+        out: &mut Vec<Output>,
+    ) {
+        let why = || compose::refusal(answer).unwrap_or_default();
+        match own {
+            Own::End { pair, end } => {
+                let state = match facts::pipe_socket(answer) {
+                    _ if !accepted => EndState::Refused(why()),
+                    Ok(socket) => EndState::Made(socket),
+                    Err(error) => EndState::Refused(error.to_string()),
+                };
+                self.end_answered(pair, end, state, answer, out);
+            }
+            _ if accepted => {}
+            Own::Any | Own::Resume => {}
+            Own::Router(router) => {
+                let text = format!("a part refused Router {router}: {}", why());
+                out.push(Output::Diagnostic(text));
+                if let Some(facts) = self.facts.routers.get_mut(&router) {
+                    facts.parts.remove(&part);
+                }
+            }
+            Own::Server(server) => {
+                let text = format!("a part refused WebRtcServer {server}: {}", why());
+                out.push(Output::Diagnostic(text));
+                if let Some(server) = self.facts.servers.get_mut(&server) {
+                    server.parts.remove(&part);
+                    server.fixed_ports = true;
+                }
+            }
+            Own::Connect { pair } => {
+                out.push(Output::Diagnostic(format!("a pipe did not connect: {}", why())));
+                self.drop_pair(pair, &why(), out);
+            }
+            // The Producer is gone there: consumers hear it from their own part.
+            Own::Source { pipe } => self.close_pipe(pipe, false, true, out),
+            Own::Sink { pipe } => self.close_pipe(pipe, true, false, out),
+        }
+    }
+
+    fn end_answered(
+        &mut self,
+        pair: u64,
+        end: usize,
+        state: EndState,
+        answer: &Message,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(found) = self.pipes.pair_mut(pair) else { return };
+        let this = &mut found.ends[end];
+        this.state = state;
+        if found.between_hosts
+            && let Some(host) = self.parts.host(this.part)
+        {
+            rewriting::learn(&self.book, host, &this.transport, &this.bound, answer);
+        }
+        let refused = found.ends.iter().find_map(|end| match &end.state {
+            EndState::Refused(why) => Some(why.clone()),
+            _ => None,
+        });
+        match [&found.ends[0].state, &found.ends[1].state] {
+            [EndState::Asked, _] | [_, EndState::Asked] => {}
+            [EndState::Made(one), EndState::Made(other)] => {
+                let peers = [other.clone(), one.clone()];
+                self.connect(pair, peers, out);
+            }
+            _ => self.drop_pair(pair, &refused.unwrap_or_default(), out),
+        }
+    }
+
+    fn connect(&mut self, pair: u64, peers: [Socket; 2], out: &mut Vec<Output>) {
+        let Some(found) = self.pipes.pair_mut(pair) else { return };
+        found.connected = true;
+        let between_hosts = found.between_hosts;
+        let ends: Vec<_> = found.ends.iter().map(|end| (end.part, end.transport.clone())).collect();
+        let method = Method::PipetransportConnect;
+        for ((part, transport), peer) in ends.into_iter().zip(peers) {
+            let mut body = recipes::connect_end(&peer);
+            if between_hosts && let Some(host) = self.parts.host(part) {
+                let message = compose::request(1, method, &transport, Some(body.clone()));
+                let rewriting = rewriting::rewrite(&self.book, host, &transport, method, &message);
+                let other = rewriting.ok().and_then(|one| body_of(&one.message?));
+                body = other.unwrap_or(body);
+            }
+            self.ask(part, method, &transport, Some(body), Own::Connect { pair }, out);
+        }
+        for pipe in self.pipes.pipes_where(|pipe| pipe.pair == pair) {
+            self.start_pipe(pipe, out);
+        }
+    }
+
+    /// Ends a pair and all pipes in it.
+    pub(super) fn drop_pair(&mut self, pair: u64, why: &str, out: &mut Vec<Output>) {
+        for pipe in self.pipes.pipes_where(|pipe| pipe.pair == pair) {
+            self.fail_pipe(pipe, why, out);
+        }
+        let Some(pair) = self.pipes.remove_pair(pair) else { return };
+        for end in pair.ends {
+            self.book.forget(&end.transport);
+            if !matches!(end.state, EndState::Refused(_)) {
+                let body = recipes::close_end(&end.transport);
+                let method = Method::RouterCloseTransport;
+                self.ask(end.part, method, &pair.router, Some(body), Own::Any, out);
+            }
+        }
+    }
+
+    /// The pipe of a Producer to a part, made if there is none. `None`: there is no way.
+    fn pipe(
+        &mut self,
+        producer: &str,
+        data: bool,
+        to: PartId,
+        out: &mut Vec<Output>,
+    ) -> Option<u64> {
+        if let Some(pipe) = self.pipes.pipe_of(producer, to) {
+            return Some(pipe);
+        }
+        let from = self.objects.get(producer)?.part;
+        let router = self.objects.router_of(producer)?.to_owned();
+        let pair = self.pair(&router, from, to, out)?;
+        let pipe = self.pipes.add_pipe(Pipe {
+            router,
+            producer: producer.to_owned(),
+            data,
+            from,
+            to,
+            pair,
+            consumer: own_id(),
+            stream: None,
+            started: false,
+            users: std::collections::HashSet::new(),
+            waiting: Vec::new(),
+            idle_since: None,
+        });
+        if self.pipes.pair(pair).is_some_and(|pair| pair.connected) {
+            self.start_pipe(pipe, out);
+        }
+        Some(pipe)
+    }
+
+    fn start_pipe(&mut self, id: u64, out: &mut Vec<Output>) {
+        let Some(pipe) = self.pipes.pipe_mut(id) else { return };
+        pipe.started = true;
+        let (from, to, number) = (pipe.from, pipe.to, pipe.pair);
+        let (producer, consumer, stream) =
+            (pipe.producer.clone(), pipe.consumer.clone(), pipe.stream);
+        let waiting = std::mem::take(&mut pipe.waiting);
+        let Some(pair) = self.pipes.pair_mut(number) else { return };
+        let rtx = pair.between_hosts;
+        let ends = (pair.transport(from).map(str::to_owned), pair.transport(to).map(str::to_owned));
+        let bodies = if let Some(media) = self.facts.media.get(&producer) {
+            let mut fresh = || pair.fresh_ssrc();
+            let (source, sink) = recipes::media(&producer, &consumer, media, rtx, &mut fresh);
+            Some(((Method::TransportConsume, source), (Method::TransportProduce, sink)))
+        } else {
+            self.facts.data.get(&producer).zip(stream).map(|(data, stream)| {
+                let (source, sink) = recipes::data(&producer, &consumer, data, stream);
+                ((Method::TransportConsumeData, source), (Method::TransportProduceData, sink))
+            })
+        };
+        if let (Some(source), Some(sink)) = ends
+            && let Some(((consume, source_body), (produce, sink_body))) = bodies
+        {
+            // On the way to one worker order is kept: the app's own request comes behind.
+            self.ask(from, consume, &source, Some(source_body), Own::Source { pipe: id }, out);
+            self.ask(to, produce, &sink, Some(sink_body), Own::Sink { pipe: id }, out);
+        }
+        for message in waiting {
+            self.forward_waiting(to, message, out);
+        }
+    }
+
+    fn forward_waiting(&mut self, to: PartId, message: Message, out: &mut Vec<Output>) {
+        let Envelope::Request(request) = message.envelope() else { return };
+        let effect = match tracking::effect(&request, &message) {
+            Ok(effect) => effect,
+            Err(error) => return super::refuse(request.id, &error.to_string(), out),
+        };
+        let gone = match &effect {
+            Effect::Create { id, .. } => self.objects.get(id).is_none(),
+            _ => self.objects.get(request.handler_id).is_none(),
+        };
+        if gone {
+            return super::routing::refuse_unknown(&request, out);
+        }
+        self.forward(to, message, effect, true, out);
+    }
+
+    /// Sends a request of the library that needs a Producer of another part, once the pipe is
+    /// there. `user` is what the pipe feeds.
+    pub(super) fn send_piped(
+        &mut self,
+        producer: &str,
+        data: bool,
+        to: PartId,
+        user: &str,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(pipe) = self.pipe(producer, data, to, out) else {
+            return self.refuse_waiting(message, "no way to the part of the Producer", out);
+        };
+        self.pipes.add_user(pipe, user);
+        match self.pipes.pipe_mut(pipe) {
+            Some(pipe) if !pipe.started => pipe.waiting.push(message),
+            _ => self.forward_waiting(to, message, out),
+        }
+    }
+
+    fn refuse_waiting(&mut self, message: Message, why: &str, out: &mut Vec<Output>) {
+        self.refuse_waiting_as(ErrorKind::Error, message, why, out);
+    }
+
+    fn refuse_waiting_as(
+        &mut self,
+        kind: ErrorKind,
+        message: Message,
+        why: &str,
+        out: &mut Vec<Output>,
+    ) {
+        let Envelope::Request(request) = message.envelope() else { return };
+        if let Ok(Effect::Create { id, .. }) = tracking::effect(&request, &message) {
+            self.forget(&id, out);
+        }
+        super::refuse_as(kind, request.id, why, out);
+    }
+
+    /// A pipe cannot be made: those who wait for it hear why.
+    fn fail_pipe(&mut self, id: u64, why: &str, out: &mut Vec<Output>) {
+        let Some(pipe) = self.pipes.remove_pipe(id) else { return };
+        for message in pipe.waiting {
+            self.refuse_waiting(message, why, out);
+        }
+    }
+
+    /// Ends a pipe, at the ends that still have their half of it.
+    pub(super) fn close_pipe(&mut self, id: u64, source: bool, sink: bool, out: &mut Vec<Output>) {
+        let Some(pipe) = self.pipes.remove_pipe(id) else { return };
+        let ends = self.pipes.pair(pipe.pair).map(|pair| {
+            (
+                pair.transport(pipe.from).map(str::to_owned),
+                pair.transport(pipe.to).map(str::to_owned),
+            )
+        });
+        if let Some((Some(from), Some(to))) = ends.filter(|_| pipe.started) {
+            if source {
+                let (method, body) = close_consumer(&pipe);
+                self.ask(pipe.from, method, &from, Some(body), Own::Any, out);
+            }
+            if sink {
+                let (method, body) = close_producer(&pipe);
+                self.ask(pipe.to, method, &to, Some(body), Own::Any, out);
+            }
+        }
+        let why = if pipe.data {
+            format!("DataProducer not found [dataProducerId:{}]", pipe.producer)
+        } else {
+            format!("Producer not found [producerId:{}]", pipe.producer)
+        };
+        for message in pipe.waiting {
+            self.refuse_waiting_as(ErrorKind::NotFoundError, message, &why, out);
+        }
+    }
+
+    /// A consumer or observer needs its pipes no more.
+    pub(super) fn release(&mut self, user: &str, out: &mut Vec<Output>) {
+        for pipe in self.pipes.uses(user) {
+            self.release_one(pipe, user, out);
+        }
+    }
+
+    pub(super) fn release_one(&mut self, pipe: u64, user: &str, out: &mut Vec<Output>) {
+        if !self.pipes.remove_user(pipe, user) {
+            return;
+        }
+        if LINGER.is_zero() {
+            self.close_pipe(pipe, true, true, out);
+        } else if let Some(pipe) = self.pipes.pipe_mut(pipe) {
+            pipe.idle_since = Some(self.now);
+        }
+    }
+
+    pub(super) fn close_idle_pipes(&mut self, out: &mut Vec<Output>) {
+        let due = |since: Duration| since + LINGER <= self.now;
+        for pipe in self.pipes.pipes_where(|pipe| pipe.idle_since.is_some_and(due)) {
+            self.close_pipe(pipe, true, true, out);
+        }
+    }
+
+    pub(super) fn next_idle_pipe(&self) -> Option<Duration> {
+        let idle = self.pipes.pipes_where(|pipe| pipe.idle_since.is_some());
+        idle.iter().filter_map(|id| self.pipes.pipe(*id)?.idle_since).min().map(|at| at + LINGER)
+    }
+}
+
+fn body_of(message: &Message) -> Option<request::Body> {
+    compose::request_body(message).ok()?.try_into().ok()
+}
+
+fn close_consumer(pipe: &Pipe) -> (Method, request::Body) {
+    if pipe.data {
+        let body = transport::CloseDataConsumerRequest { data_consumer_id: pipe.consumer.clone() };
+        let body = request::Body::TransportCloseDataConsumerRequest(Box::new(body));
+        (Method::TransportCloseDataconsumer, body)
+    } else {
+        let body = transport::CloseConsumerRequest { consumer_id: pipe.consumer.clone() };
+        let body = request::Body::TransportCloseConsumerRequest(Box::new(body));
+        (Method::TransportCloseConsumer, body)
+    }
+}
+
+fn close_producer(pipe: &Pipe) -> (Method, request::Body) {
+    if pipe.data {
+        let body = transport::CloseDataProducerRequest { data_producer_id: pipe.producer.clone() };
+        let body = request::Body::TransportCloseDataProducerRequest(Box::new(body));
+        (Method::TransportCloseDataproducer, body)
+    } else {
+        let body = transport::CloseProducerRequest { producer_id: pipe.producer.clone() };
+        let body = request::Body::TransportCloseProducerRequest(Box::new(body));
+        (Method::TransportCloseProducer, body)
+    }
+}

@@ -1,0 +1,344 @@
+//! Where a request of the library goes when Routers have several parts.
+
+use channel_schema::fbs::{request, worker};
+
+use super::{
+    Object, ObjectKind, Output, PartId, VirtualWorker, gather,
+    pipes::Own,
+    refuse, refuse_as, rewriting,
+    tracking::{self, Effect},
+};
+use crate::channel::{
+    Envelope, Message,
+    compose::{self, DecodeError, ErrorKind},
+    envelope::RequestEnvelope,
+    fbs::request::{BodyRef, Method},
+    method,
+};
+
+/// Answers a request to an object that is not there, in the worker's words.
+pub fn refuse_unknown(request: &RequestEnvelope<'_>, out: &mut Vec<Output>) {
+    let reason = format!(
+        "Channel request handler with ID {} not found [method:{}]",
+        request.handler_id,
+        method::name(request.method)
+    );
+    refuse_as(ErrorKind::NotFoundError, request.id, &reason, out);
+}
+
+impl VirtualWorker {
+    pub(super) fn route(&mut self, message: Message, out: &mut Vec<Output>) {
+        let Envelope::Request(request) = message.envelope() else { return };
+        let part = match self.objects.get(request.handler_id) {
+            Some(object) => object.part,
+            None if method::is_worker_method(request.method) => self.home,
+            None => return refuse_unknown(&request, out),
+        };
+        let effect = match tracking::effect(&request, &message) {
+            Ok(effect) => effect,
+            Err(error) => return refuse(request.id, &error.to_string(), out),
+        };
+        if let Some(reason) = self.taken(&effect, request.method) {
+            return refuse(request.id, &reason, out);
+        }
+        if tracking::makes_transport(request.method) {
+            return self.place_transport(message, &effect, out);
+        }
+        if !self.parts.is_open(part) {
+            // What cannot wait is answered below.
+            let Some(message) = self.parts.wait(part, message) else { return };
+            let Envelope::Request(request) = message.envelope() else { return };
+            return refuse_unknown(&request, out);
+        }
+        match request.method {
+            _ if gather::concerns_worker(request.method) => {
+                if let Err(error) = self.remember_settings(&message) {
+                    return refuse(request.id, &error.to_string(), out);
+                }
+                self.to_all(&message, self.parts.open(), out);
+            }
+            Method::RouterDump => {
+                let facts = self.facts.routers.get(request.handler_id);
+                let parts = facts.map(|facts| facts.parts.iter().copied().collect());
+                self.to_all(&message, parts.unwrap_or_default(), out);
+            }
+            Method::WebrtcserverDump => {
+                let facts = self.facts.servers.get(request.handler_id);
+                let parts = facts.map(|facts| facts.parts.iter().copied().collect());
+                self.to_all(&message, parts.unwrap_or_default(), out);
+            }
+            Method::ProducerPause
+            | Method::ProducerResume
+            | Method::DataproducerPause
+            | Method::DataproducerResume => {
+                let id = request.handler_id.to_owned();
+                let paused =
+                    matches!(request.method, Method::ProducerPause | Method::DataproducerPause);
+                self.facts.set_paused(&id, paused);
+                let on = self.pipes.pipes_where(|pipe| pipe.producer == id && pipe.started);
+                let pipes = on.iter().filter_map(|pipe| Some(self.pipes.pipe(*pipe)?.to));
+                self.to_all(&message, std::iter::once(part).chain(pipes).collect(), out);
+            }
+            Method::TransportConsume | Method::TransportConsumeData => {
+                if let Err(why) = self.consume(part, &message, &effect, out) {
+                    refuse(request.id, &why, out);
+                }
+            }
+            Method::RtpobserverAddProducer | Method::RtpobserverRemoveProducer => {
+                if let Err(error) = self.observe(part, &message, out) {
+                    refuse(request.id, &error.to_string(), out);
+                }
+            }
+            // A worker would never answer this.
+            Method::ConsumerRequestKeyFrame
+                if self.facts.audio_pipes.contains(request.handler_id) =>
+            {
+                let answer = compose::accepted(request.id, None);
+                out.push(Output::Library(answer.into_bytes().freeze()));
+            }
+            Method::RouterCreateActivespeakerobserver | Method::RouterCreateAudiolevelobserver => {
+                let (router, home) = (request.handler_id.to_owned(), self.home);
+                self.spread_router(&router, home, out);
+                self.forward(home, message, effect, false, out);
+            }
+            _ => match effect {
+                Effect::Close { id } => self.close(message, &id, out),
+                effect => self.forward(part, message, effect, false, out),
+            },
+        }
+    }
+
+    /// Why an id cannot be used, in the worker's words: parts would not know of each other's.
+    fn taken(&self, effect: &Effect, method: Method) -> Option<String> {
+        let Effect::Create { kind, id, parent, .. } = effect else { return None };
+        let taken = self.objects.get(id)?;
+        let what = match kind {
+            ObjectKind::WebRtcServer => "a WebRtcServer with same webRtcServerId",
+            ObjectKind::Router => "a Router with same routerId",
+            ObjectKind::Transport => "a Transport with same id",
+            ObjectKind::RtpObserver => "an RtpObserver with same id",
+            ObjectKind::Producer => "a Producer with same producerId",
+            ObjectKind::Consumer => "a Consumer with same consumerId",
+            ObjectKind::DataProducer => "a DataProducer with same dataProducerId",
+            ObjectKind::DataConsumer => "a DataConsumer with same dataConsumerId",
+        };
+        Some(if taken.kind == *kind && taken.parent == *parent {
+            format!("{what} already exists [method:{}]", method::name(method))
+        } else {
+            format!("Channel request handler with ID {id} already exists")
+        })
+    }
+
+    fn to_all(&mut self, message: &Message, mut parts: Vec<PartId>, out: &mut Vec<Output>) {
+        let Envelope::Request(request) = message.envelope() else { return };
+        parts.retain(|part| self.parts.is_open(*part));
+        match parts.as_slice() {
+            [] => refuse_unknown(&request, out),
+            [part] => self.forward(*part, message.clone(), Effect::None, false, out),
+            _ => self.gather(message, request, &parts, out),
+        }
+    }
+
+    fn remember_settings(&mut self, message: &Message) -> Result<(), DecodeError> {
+        let Ok(BodyRef::WorkerUpdateSettingsRequest(body)) = compose::request_body(message) else {
+            return Ok(());
+        };
+        let new: worker::UpdateSettingsRequest = body.try_into()?;
+        let settings = self.settings.get_or_insert_with(Default::default);
+        settings.log_level = new.log_level.or(settings.log_level.take());
+        settings.log_tags = new.log_tags.or(settings.log_tags.take());
+        Ok(())
+    }
+
+    fn place_transport(&mut self, message: Message, effect: &Effect, out: &mut Vec<Output>) {
+        let Envelope::Request(request) = message.envelope() else { return };
+        let Effect::Create { id, server, .. } = effect else { return };
+        let mut part = self.place(request.handler_id, out);
+        if let Some(server) = server
+            && !self.may_replicate(server, part, out)
+        {
+            part = self.home;
+        }
+        let (id, method) = (id.clone(), request.method);
+        self.register(part, effect);
+        if let Err(why) = self.note(part, effect, method, &message) {
+            let library_id = request.id;
+            self.forget(&id, out);
+            return refuse(library_id, &why, out);
+        }
+        if let Some(message) = self.parts.wait(part, message) {
+            self.create_transport(part, message, out);
+        }
+    }
+
+    /// Whether that part has the `WebRtcServer`, or can get it.
+    fn may_replicate(&mut self, server: &str, part: PartId, out: &mut Vec<Output>) -> bool {
+        let Some(facts) = self.facts.servers.get_mut(server) else { return false };
+        if facts.parts.contains(&part) {
+            return true;
+        }
+        let host = self.parts.host(part);
+        let elsewhere = host.is_some_and(|host| {
+            let mut taken = facts.parts.iter().filter_map(|part| self.parts.host(*part));
+            taken.all(|other| other.key != host.key)
+        });
+        let may = !facts.fixed_ports || elsewhere;
+        if !may && !std::mem::replace(&mut facts.warned, true) {
+            out.push(Output::Diagnostic(format!(
+                "transports of WebRtcServer {server} stay on its home, because its ports are \
+                 fixed: a portRange in its listenInfos would let them spread"
+            )));
+        }
+        may
+    }
+
+    /// Makes a transport, which the table has already, on a part that is open.
+    pub(super) fn create_transport(
+        &mut self,
+        part: PartId,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        let Envelope::Request(request) = message.envelope() else { return };
+        let effect = match tracking::effect(&request, &message) {
+            Ok(effect) => effect,
+            Err(error) => return refuse(request.id, &error.to_string(), out),
+        };
+        let Effect::Create { id, server, .. } = &effect else { return };
+        if self.objects.get(id).is_none() {
+            // Its Router closed while it waited.
+            return refuse_unknown(&request, out);
+        }
+        let router = request.handler_id.to_owned();
+        self.spread_router(&router, part, out);
+        if let Some(server) = server {
+            self.replicate(&server.clone(), part, out);
+        }
+        self.forward(part, message, effect, true, out);
+    }
+
+    pub(super) fn replicate(&mut self, id: &str, part: PartId, out: &mut Vec<Output>) {
+        let Some(server) = self.facts.servers.get_mut(id) else { return };
+        let Some(host) = self.parts.host(part) else { return };
+        if !server.parts.insert(part) {
+            return;
+        }
+        let method = Method::WorkerCreateWebrtcserver;
+        let rewriting = rewriting::rewrite(&self.book, host, "", method, &server.create);
+        let message = rewriting.ok().and_then(|rewriting| rewriting.message);
+        let body = compose::request_body(message.as_ref().unwrap_or(&server.create));
+        let body = body.ok().and_then(|body| request::Body::try_from(body).ok());
+        self.ask(part, method, "", body, Own::Server(id.to_owned()), out);
+    }
+
+    fn consume(
+        &mut self,
+        to: PartId,
+        message: &Message,
+        effect: &Effect,
+        out: &mut Vec<Output>,
+    ) -> Result<(), String> {
+        let Envelope::Request(request) = message.envelope() else { return Ok(()) };
+        let Effect::Create { id, .. } = effect else { return Ok(()) };
+        let undecodable = |error: DecodeError| error.to_string();
+        let (producer, ssrcs) = consumed(message).map_err(undecodable)?;
+        let kind = if ssrcs.is_some() { ObjectKind::Producer } else { ObjectKind::DataProducer };
+        let from = self.piped_from(&producer, kind, request.handler_id);
+        if from.is_some()
+            && let (Some(media), Some(ssrcs)) = (self.facts.media.get(&producer), ssrcs)
+        {
+            let mapped = media.mapping.encodings.iter().map(|encoding| Some(encoding.mapped_ssrc));
+            if !mapped.eq(ssrcs) {
+                // A worker would abort on the next packet.
+                return Err("consumableRtpEncodings do not match those of the Producer".to_owned());
+            }
+        }
+        if from.is_none_or(|from| from == to) {
+            self.forward(to, message.clone(), effect.clone(), false, out);
+            return Ok(());
+        }
+        self.register(to, effect);
+        if let Err(why) = self.note(to, effect, request.method, message) {
+            self.forget(id, out);
+            return Err(why);
+        }
+        let data = kind == ObjectKind::DataProducer;
+        self.send_piped(&producer, data, to, id, message.clone(), out);
+        Ok(())
+    }
+
+    /// The part of a Producer of the same Router.
+    fn piped_from(&self, producer: &str, kind: ObjectKind, user: &str) -> Option<PartId> {
+        let object: &Object = self.objects.get(producer)?;
+        let same = object.kind == kind
+            && self.objects.router_of(producer)? == self.objects.router_of(user)?;
+        same.then_some(object.part)
+    }
+
+    fn observe(
+        &mut self,
+        to: PartId,
+        message: &Message,
+        out: &mut Vec<Output>,
+    ) -> Result<(), DecodeError> {
+        let Envelope::Request(request) = message.envelope() else { return Ok(()) };
+        let observer = request.handler_id;
+        let (producer, adds) = match compose::request_body(message)? {
+            BodyRef::RtpObserverAddProducerRequest(body) => (body.producer_id()?, true),
+            BodyRef::RtpObserverRemoveProducerRequest(body) => (body.producer_id()?, false),
+            _ => return Err(DecodeError::new("not a request to an RtpObserver")),
+        };
+        if let Some(facts) = self.facts.observers.get_mut(observer) {
+            if adds {
+                facts.producers.insert(producer.to_owned());
+            } else {
+                facts.producers.remove(producer);
+            }
+        }
+        let from = self.piped_from(producer, ObjectKind::Producer, observer);
+        // A worker refuses video at once: no pipe for that.
+        let audio = self.facts.media.get(producer).is_some_and(|media| {
+            media.kind == channel_schema::fbs::rtp_parameters::MediaKind::Audio
+        });
+        if adds && from.is_some_and(|from| from != to) && audio {
+            self.send_piped(producer, false, to, observer, message.clone(), out);
+            return Ok(());
+        }
+        if adds && from.is_some_and(|from| from != to) {
+            refuse_as(ErrorKind::TypeError, request.id, "not an audio Producer", out);
+            return Ok(());
+        }
+        let pipe = self.pipes.pipe_of(producer, to).filter(|_| !adds);
+        let observer = observer.to_owned();
+        let waits = pipe.is_some_and(|pipe| self.pipes.pipe(pipe).is_some_and(|p| !p.started));
+        if let Some(pipe) = pipe.filter(|_| waits)
+            && let Some(pipe) = self.pipes.pipe_mut(pipe)
+        {
+            pipe.waiting.push(message.clone());
+            return Ok(());
+        }
+        self.forward(to, message.clone(), Effect::None, false, out);
+        if let Some(pipe) = pipe {
+            self.release_one(pipe, &observer, out);
+        }
+        Ok(())
+    }
+}
+
+/// What a consume names, and the SSRCs that it expects if it is one of media.
+#[expect(clippy::type_complexity, reason = "read in one place only")]
+fn consumed(message: &Message) -> Result<(String, Option<Vec<Option<u32>>>), DecodeError> {
+    match compose::request_body(message)? {
+        BodyRef::TransportConsumeRequest(body) => {
+            let mut ssrcs = Vec::new();
+            for encoding in body.consumable_rtp_encodings()? {
+                ssrcs.push(encoding?.ssrc()?);
+            }
+            Ok((body.producer_id()?.to_owned(), Some(ssrcs)))
+        }
+        BodyRef::TransportConsumeDataRequest(body) => {
+            Ok((body.data_producer_id()?.to_owned(), None))
+        }
+        _ => Err(DecodeError::new("not a consume")),
+    }
+}

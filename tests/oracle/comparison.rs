@@ -1,0 +1,116 @@
+//! What the app saw of plain mediasoup, held against what it saw of ours.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    app::{App, Made, Outcome, State},
+    calls::{Effect, Sent},
+    differences::Differences,
+    value::Value,
+};
+
+/// All illegal differences, a line each.
+pub fn differences(plain: &App, ours: &App, legal: &Differences, settled: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    // What a race decided the other way: these objects differ from there on.
+    let mut other_way = BTreeSet::new();
+    for (index, (mine, theirs)) in plain.made.iter().zip(&ours.made).enumerate() {
+        compare_call(index, mine, theirs, legal, settled, &mut other_way, &mut found);
+    }
+    for (id, mine) in &plain.objects {
+        let Some(theirs) = ours.objects.get(id) else { continue };
+        if other_way.contains(id) {
+            continue;
+        }
+        let heard = |object: &crate::app::Object| {
+            let events = object.events.iter().map(|(event, body)| (format!("{event:?}"), body));
+            let events = events.filter(|(event, _)| !legal.event(event));
+            events
+                .map(|(event, body)| format!("{event} {}", Value::parse(body)))
+                .collect::<Vec<_>>()
+        };
+        let (mine_heard, theirs_heard) = (heard(mine), heard(theirs));
+        // An app that closes while events are under way misses the last of them.
+        let may_miss = !settled && theirs.state == State::Closed;
+        let same = if may_miss {
+            mine_heard.starts_with(&theirs_heard)
+        } else {
+            mine_heard == theirs_heard
+        };
+        if !same {
+            found.push(format!(
+                "events of {id}: plain [{}], ours [{}]",
+                mine_heard.join(", "),
+                theirs_heard.join(", ")
+            ));
+        }
+    }
+    found
+}
+
+fn compare_call(
+    index: usize,
+    mine: &Made,
+    theirs: &Made,
+    legal: &Differences,
+    settled: bool,
+    other_way: &mut BTreeSet<String>,
+    found: &mut Vec<String>,
+) {
+    let call = &mine.call;
+    let (Some(plain), Some(ours)) = (&mine.outcome, &theirs.outcome) else {
+        if mine.outcome.is_some() != theirs.outcome.is_some() {
+            found.push(format!("call {index}, {call}: answered by one side only"));
+        }
+        return;
+    };
+    if mentions(made_strings(mine), other_way) {
+        return;
+    }
+    match (plain, ours) {
+        (Outcome::Accepted(plain), Outcome::Accepted(ours)) => {
+            let mut paths = Vec::new();
+            // Mostly they are equal to the last byte.
+            if plain != ours {
+                Value::parse(plain).differences(&Value::parse(ours), "", &mut paths);
+            }
+            for (path, what) in paths {
+                if !legal.result(call.name(), &path) {
+                    found.push(format!("call {index}, {call}: at {path}: {what}"));
+                }
+            }
+        }
+        (plain, ours) if plain == ours => {}
+        (plain, ours) => {
+            if !settled
+                && legal.race(call.name())
+                && [plain, ours].into_iter().any(is_not_found)
+                && let Effect::Create { id, .. } = &call.effect
+            {
+                other_way.insert(id.clone());
+                return;
+            }
+            found.push(format!("call {index}, {call}: plain {}, ours {}", show(plain), show(ours)));
+        }
+    }
+}
+
+fn is_not_found(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Refused(class, _) if class == "NotFoundError")
+}
+
+fn show(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Accepted(value) => format!("accepted {value}"),
+        Outcome::Refused(class, reason) => format!("{class}: {reason}"),
+    }
+}
+
+fn made_strings(made: &Made) -> Vec<&str> {
+    let (Sent::Request(_, handler, _) | Sent::Notification(_, handler, _)) = &made.call.sent;
+    vec![handler.as_str(), made.call.text.as_str()]
+}
+
+fn mentions(strings: Vec<&str>, ids: &BTreeSet<String>) -> bool {
+    strings.into_iter().any(|one| ids.contains(one))
+}

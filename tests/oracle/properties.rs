@@ -1,0 +1,130 @@
+//! The properties, on as many programs as `MEDIASOUP_HORIZONTAL_ORACLE_CASES` asks for.
+
+use std::fmt::Write as _;
+
+use proptest::{
+    prelude::*,
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
+};
+
+use crate::{
+    calls::{Step, listing},
+    comparison,
+    differences::Differences,
+    fleet::Fleet,
+    plain,
+    plan::{Limits, plan},
+    program::{self, Raw},
+};
+
+const CASES: &str = "MEDIASOUP_HORIZONTAL_ORACLE_CASES";
+const SEED: &str = "MEDIASOUP_HORIZONTAL_ORACLE_SEED";
+/// Several parts, until the virtual worker knows them: `1` turns these programs on.
+const PARTS: &str = "MEDIASOUP_HORIZONTAL_ORACLE_PARTS";
+
+pub fn cases() -> u32 {
+    std::env::var(CASES).ok().and_then(|text| text.parse().ok()).unwrap_or(300)
+}
+
+fn several_parts() -> bool {
+    std::env::var_os(PARTS).is_some()
+}
+
+/// Tries a property on random programs. A failure prints its seed and the shortest program.
+pub fn try_programs(
+    cases: u32,
+    raw: &impl Strategy<Value = Vec<Raw>>,
+    limits: Limits,
+    mut check: impl FnMut(&[Step]) -> Vec<String>,
+) {
+    let seed = std::env::var(SEED).ok().and_then(|text| text.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(rand::random);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let check = std::cell::RefCell::new(&mut check);
+    let outcome = runner.run(raw, |raw| {
+        let found = (check.borrow_mut())(&plan(&raw, limits));
+        if found.is_empty() { Ok(()) } else { Err(TestCaseError::fail(found.join("\n"))) }
+    });
+    if let Err(error) = outcome {
+        let mut report = format!("{SEED}={seed} {CASES}={cases}\n");
+        if let proptest::test_runner::TestError::Fail(why, raw) = error {
+            let _ = write!(report, "{}\n{why}", listing(&plan(&raw, limits)));
+        } else {
+            let _ = write!(report, "{error}");
+        }
+        panic!("{report}");
+    }
+}
+
+fn check(parts: usize, settled: bool, steps: &[Step]) -> Vec<String> {
+    let plain = plain::run(steps.to_vec());
+    // What would have crashed plain mediasoup has nothing to be compared with.
+    if !plain.violations.is_empty() {
+        return Vec::new();
+    }
+    let mut fleet = Fleet::new(parts);
+    fleet.run(&plain.steps, settled);
+    let legal = Differences::of(parts);
+    let mut found = comparison::differences(&plain.app, &fleet.app, &legal, settled);
+    found.append(&mut fleet.wrong);
+    found
+}
+
+fn limits(parts: usize) -> Limits {
+    Limits { media: parts == 1, real: false }
+}
+
+#[test]
+fn one_part_is_plain_mediasoup() {
+    try_programs(cases(), &program::settled(), limits(1), |steps| check(1, true, steps));
+}
+
+#[test]
+fn one_part_is_plain_mediasoup_with_messages_under_way() {
+    try_programs(cases(), &program::raced(), limits(1), |steps| check(1, false, steps));
+}
+
+#[test]
+fn several_parts_look_like_one() {
+    if !several_parts() {
+        return;
+    }
+    for parts in 2..=4 {
+        try_programs(cases(), &program::settled(), limits(parts), |steps| {
+            check(parts, true, steps)
+        });
+    }
+}
+
+#[test]
+fn several_parts_look_like_one_with_messages_under_way() {
+    if !several_parts() {
+        return;
+    }
+    for parts in 2..=4 {
+        try_programs(cases(), &program::raced(), limits(parts), |steps| check(parts, false, steps));
+    }
+}
+
+/// Every call is answered and nothing is left behind, whatever dies.
+#[test]
+fn deaths_leave_no_call_unanswered_and_nothing_behind() {
+    if !several_parts() {
+        return;
+    }
+    for parts in 2..=4 {
+        try_programs(cases(), &program::deadly(), limits(parts), |steps| {
+            let plain = plain::run(steps.to_vec());
+            if !plain.violations.is_empty() {
+                return Vec::new();
+            }
+            let mut fleet = Fleet::new(parts);
+            fleet.run(&plain.steps, false);
+            fleet.wrong
+        });
+    }
+}

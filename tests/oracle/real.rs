@@ -1,0 +1,122 @@
+//! The oracle's own check: the mock worker that stands for plain mediasoup, held against a real
+//! one, call by call.
+
+use std::time::Duration;
+
+use mediasoup_horizontal::{
+    MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
+    addresses::{HostAddresses, PortPolicy},
+    connection::{DtlsFiles, SpawnRequest, WorkerCommand, WorkerEvent, WorkerLink},
+    worker_process::{Binaries, BinarySources, Environment, Launcher},
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
+
+use crate::{
+    app::App,
+    calls::{Sent, Step},
+    comparison,
+    differences::Differences,
+    plain,
+    plan::Limits,
+    program,
+    properties::{cases, try_programs},
+};
+
+/// How long a worker may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn start() -> WorkerLink {
+    let environment = Environment::of_process();
+    let explicit = environment
+        .get("MEDIASOUP_HORIZONTAL_TEST_WORKER_BIN")
+        .map(|path| path.to_string_lossy().into_owned());
+    let sources = BinarySources {
+        explicit: explicit.into_iter().collect(),
+        assumed_version: Some(MEDIASOUP_VERSION.into()),
+        ..BinarySources::default()
+    };
+    let binary = Binaries::new(environment.clone(), sources)
+        .find(MEDIASOUP_VERSION)
+        .unwrap_or_else(|error| panic!("run scripts/setup first: {error}"));
+    let request = SpawnRequest {
+        version: MEDIASOUP_VERSION.into(),
+        fingerprint: SCHEMA_FINGERPRINT.into(),
+        args: vec!["--logLevel=none".into()],
+        dtls: DtlsFiles::default(),
+        worker_bin: None,
+    };
+    let addresses = HostAddresses {
+        colocated: true,
+        bind: Vec::new(),
+        pipe: None,
+        announced: Vec::new(),
+        behind_nat: false,
+        port_range: None,
+        port_policy: PortPolicy::Remap,
+        app_seen_as: None,
+    };
+    Launcher::new(environment).start(&binary, &request, addresses, ()).expect("a worker starts")
+}
+
+/// Makes each call once the one before is answered.
+async fn run(link: &mut WorkerLink, steps: &[Step]) -> Result<App, String> {
+    let mut app = App::default();
+    for step in steps {
+        let Step::Call(call) = step else { continue };
+        let message = WorkerCommand::Message(app.call(call).freeze());
+        link.commands.send(message).await.map_err(|_| "the worker is gone".to_owned())?;
+        if matches!(call.sent, Sent::Notification(..)) {
+            continue;
+        }
+        while app.made.last().is_some_and(|made| made.outcome.is_none()) {
+            match timeout(PATIENCE, link.events.recv()).await {
+                Ok(Some(WorkerEvent::Message(bytes))) => app.hear(&bytes),
+                Ok(Some(WorkerEvent::Exited(exit))) => {
+                    return Err(format!("a real worker ends ({exit:?}) with {call}"));
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(format!("the worker is gone with {call}")),
+                Err(_) => return Err(format!("a real worker never answers {call}")),
+            }
+        }
+    }
+    Ok(app)
+}
+
+fn check(runtime: &Runtime, link: &mut Option<WorkerLink>, steps: &[Step]) -> Vec<String> {
+    let plain = plain::run(steps.to_vec());
+    if !plain.violations.is_empty() {
+        return Vec::new();
+    }
+    let ran = runtime.block_on(async { run(link.get_or_insert_with(start), &plain.steps).await });
+    match ran {
+        Ok(mut app) => {
+            let legal = Differences::of(1);
+            let mut found = comparison::differences(&plain.app, &app, &legal, true);
+            found.append(&mut app.wrong);
+            if !found.is_empty() {
+                // What it still holds would be in the way of the next program.
+                *link = None;
+            }
+            found
+        }
+        Err(why) => {
+            *link = None;
+            vec![why]
+        }
+    }
+}
+
+#[test]
+fn the_mock_worker_does_as_a_real_one() {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut link = None;
+    let limits = Limits { media: true, real: true };
+    // "plain" is the mock here, and "ours" the real worker.
+    try_programs(cases() / 3, &program::settled(), limits, |steps| {
+        check(&runtime, &mut link, steps)
+    });
+}
