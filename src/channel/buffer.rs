@@ -1,5 +1,7 @@
 //! Reads a `FlatBuffers` payload by position, with every access checked.
 
+use std::ops::Range;
+
 /// A payload: one channel message without its size prefix.
 #[derive(Clone, Copy)]
 pub(super) struct Buffer<'a>(pub &'a [u8]);
@@ -54,6 +56,11 @@ impl<'a> Buffer<'a> {
             && size >= 4
             && start.checked_add(size)? <= self.0.len();
         fits.then_some(Table { start, vtable, vtable_size, size })
+    }
+
+    /// The bytes of a table's vtable, and those that lead to it.
+    pub fn vtable(table: Table) -> [Range<usize>; 2] {
+        [table.vtable..table.vtable + table.vtable_size, table.start..table.start + 4]
     }
 
     /// Where the field of that slot stands, if the table has it. `width` bytes of it are in bounds

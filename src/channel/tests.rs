@@ -286,7 +286,75 @@ fn a_message_does_not_unfold_to_a_multiple_of_its_size() {
     assert!(matches!(refused, Err(Rejected { error: MessageError::Schema(_), .. })));
 }
 
+/// The id is patched after the message was checked, so nothing else may stand on its bytes.
+#[test]
+fn the_id_shares_its_bytes_with_nothing() {
+    let message = create_router(0x0A0B_0C0D, "router-1");
+    let bytes = message.into_bytes();
+    let id = bytes.windows(4).position(|word| word == [0x0D, 0x0C, 0x0B, 0x0A]).expect("the id");
+    // The request's table and vtable: the only one whose first entry leads to the id.
+    let (table, entry) = (PREFIX..id)
+        .filter_map(|table| {
+            let back: [u8; 4] = bytes[table..table + 4].try_into().ok()?;
+            let vtable = i64::try_from(table).ok()? - i64::from(i32::from_le_bytes(back));
+            let entry = usize::try_from(vtable).ok()?.checked_add(4)?;
+            let offset = bytes.get(entry..entry + 2)?;
+            let offset = usize::from(u16::from_le_bytes(offset.try_into().ok()?));
+            (offset >= 4 && table + offset == id).then_some((table, entry))
+        })
+        .last()
+        .expect("a table");
+    let mut accepted = Vec::new();
+    for offset in 4..32_u8 {
+        let mut changed = bytes.clone();
+        changed[entry] = offset;
+        if let Ok(mut message) = Message::parse(changed) {
+            accepted.push(table + usize::from(offset));
+            assert!(message.patch_id(0xFFFF_FFFF));
+            assert_eq!(reparse(&message).request_id(), Some(0xFFFF_FFFF));
+        }
+    }
+    assert_eq!(accepted, [id]);
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn patching_an_id_changes_nothing_else(
+        // Small numbers lead to other parts of the same message.
+        flips in proptest::collection::vec(
+            (any::<prop::sample::Index>(), prop_oneof![0..32_u8, any::<u8>()]),
+            0..4,
+        ),
+        id in 1..u32::MAX,
+        request in any::<bool>(),
+    ) {
+        let whole = if request {
+            create_router(7, "router-1")
+        } else {
+            compose::refused(7, ErrorKind::Error, "not there")
+        };
+        let mut bytes = whole.into_bytes();
+        for (at, byte) in flips {
+            let at = PREFIX + at.index(bytes.len() - PREFIX);
+            bytes[at] = byte;
+        }
+        if let Ok(message) = Message::parse(bytes) {
+            let mut patched = message.clone();
+            if patched.patch_id(id) {
+                let mut back = reparse(&patched);
+                let old = match message.envelope() {
+                    Envelope::Request(request) => request.id,
+                    Envelope::Response(response) => response.id,
+                    other => panic!("no id in {other:?}"),
+                };
+                prop_assert!(back.patch_id(old));
+                prop_assert_eq!(back, message);
+            }
+        }
+    }
+
     #[test]
     fn garbage_never_panics(payload in proptest::collection::vec(any::<u8>(), 0..400)) {
         if let Ok(message) = Message::parse(with_payload(&payload)) {

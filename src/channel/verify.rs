@@ -1,9 +1,11 @@
 //! Checks every byte of a message before a worker sees it: the worker itself checks none, and a
 //! malformed message crashes it.
 
+use std::ops::Range;
+
 use channel_schema::{
     Kind,
-    tables::{FBS_MESSAGE_MESSAGE, TYPES, UNIONS},
+    tables::{FBS_MESSAGE_MESSAGE, FBS_REQUEST_REQUEST, FBS_RESPONSE_RESPONSE, TYPES, UNIONS},
 };
 
 use super::buffer::{Buffer, Field, Table};
@@ -14,6 +16,12 @@ const MAX_DEPTH: usize = 16;
 /// How many times its own size a message may describe. Without a bound a few megabytes of tables
 /// that share one text unfold to terabytes where they are decoded. Builders share short texts.
 const UNFOLD_MAX: usize = 16;
+
+/// Slot of the id of a request and of a response.
+const ID: usize = 0;
+/// Their tags in the union of a message.
+const REQUEST: u8 = 1;
+const RESPONSE: u8 = 2;
 
 /// The message is not what the schema allows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +38,9 @@ struct Walk<'a> {
     steps_left: usize,
     /// The same in bytes: texts and plain vectors are no steps.
     bytes_left: usize,
+    /// Where the id stands. It is patched later, so nothing else may stand there too: a message
+    /// that is well-formed with the one id would not be with the other.
+    id: Range<usize>,
 }
 
 /// Checks the whole payload (a message without its size prefix) against the schema.
@@ -41,13 +52,29 @@ pub fn verify(payload: &[u8]) -> Result<(), VerifyError> {
         buffer,
         steps_left: payload.len() + 64,
         bytes_left: payload.len().saturating_mul(UNFOLD_MAX),
+        id: id(buffer, root).map_or(0..0, |at| at..at + 4),
     };
     walk.table(root, FBS_MESSAGE_MESSAGE, 0)
+}
+
+/// Where the message has its id, if it is of a kind that has one. The tag and the table of a
+/// message stand in its first two slots.
+fn id(buffer: Buffer<'_>, message: Table) -> Option<usize> {
+    let tag = buffer.u8(buffer.field(message, 0, 1)?.position()?)?;
+    if !matches!(tag, REQUEST | RESPONSE) {
+        return None;
+    }
+    let data = buffer.follow(buffer.field(message, 1, 4)?.position()?)?;
+    buffer.field(buffer.table(data)?, ID, 4)?.position()
 }
 
 impl Walk<'_> {
     fn table(&mut self, table: Table, type_index: usize, depth: usize) -> Result<(), VerifyError> {
         let description = &TYPES[type_index];
+        let fail = |what| VerifyError { what, table: description.name, field: "vtable" };
+        for range in Buffer::vtable(table) {
+            self.apart(range).map_err(|error| error.unwrap_or_else(fail))?;
+        }
         for field in description.fields {
             let fail = |what| VerifyError { what, table: description.name, field: field.name };
             if depth >= MAX_DEPTH {
@@ -59,6 +86,12 @@ impl Walk<'_> {
                 .buffer
                 .field(table, field.slot, width(field.kind))
                 .ok_or_else(|| fail("bad position"))?;
+            let is_id = field.slot == ID
+                && matches!(type_index, FBS_REQUEST_REQUEST | FBS_RESPONSE_RESPONSE);
+            if let (Field::At(at), false) = (position, is_id) {
+                self.apart(at..at + width(field.kind))
+                    .map_err(|error| error.unwrap_or_else(fail))?;
+            }
             if let Kind::Union(union) = field.kind {
                 let tag = self
                     .buffer
@@ -94,6 +127,7 @@ impl Walk<'_> {
             Kind::String => {
                 let target = self.follow(at)?;
                 let text = self.buffer.string(target).ok_or(Problem::Here("bad string"))?;
+                self.apart(target..target + 4 + text.len() + 1)?;
                 self.unfold(text.len())
             }
             Kind::Table(type_index) => {
@@ -106,6 +140,7 @@ impl Walk<'_> {
                 let stride = width(*element);
                 let (first, count) =
                     self.buffer.vector(target, stride).ok_or(Problem::Here("bad vector"))?;
+                self.apart(target..first + count * stride)?;
                 self.unfold(count * stride)?;
                 if matches!(element, Kind::Scalar(_)) {
                     return Ok(());
@@ -131,7 +166,10 @@ impl Walk<'_> {
     ) -> Result<(), Problem> {
         let tag = match tag {
             Field::Absent => 0,
-            Field::At(at) => self.buffer.u8(at).ok_or(Problem::Here("bad tag"))?,
+            Field::At(at) => {
+                self.apart(at..at + 1)?;
+                self.buffer.u8(at).ok_or(Problem::Here("bad tag"))?
+            }
         };
         let Field::At(at) = value else {
             return match (tag, required) {
@@ -144,6 +182,13 @@ impl Walk<'_> {
         let target = self.follow(at)?;
         let table = self.buffer.table(target).ok_or(Problem::Here("bad table"))?;
         self.table(table, type_index, depth + 1).map_err(Problem::Inside)
+    }
+
+    fn apart(&self, range: Range<usize>) -> Result<(), Problem> {
+        if range.start < self.id.end && self.id.start < range.end {
+            return Err(Problem::Here("the id within the bytes"));
+        }
+        Ok(())
     }
 
     fn unfold(&mut self, bytes: usize) -> Result<(), Problem> {
