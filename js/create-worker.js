@@ -2,6 +2,7 @@
 
 const mediasoup = require('mediasoup-upstream');
 const { stubPath, unwrap } = require('./native');
+const { installPipeToRouter } = require('./pipe-to-router');
 
 /** @import { NativeCore } from './native' */
 /** @import { types } from 'mediasoup-upstream' */
@@ -43,6 +44,7 @@ function createWorkerWith(source) {
       );
 
       coreOf.set(worker, core);
+      installPipeToRouter(worker);
 
       return worker;
     } catch (error) {
