@@ -3,6 +3,7 @@
 const mediasoup = require('mediasoup-upstream');
 const { WorkerClosedError } = require('mediasoup-upstream/errors');
 const { stubPath, unwrap } = require('./native');
+const { installPipeToRouter } = require('./pipe-to-router');
 
 /** @import { NativeCore } from './native' */
 /** @import { types } from 'mediasoup-upstream' */
@@ -53,6 +54,7 @@ function createWorkerWith(source) {
       );
 
       coreOf.set(worker, core);
+      installPipeToRouter(worker);
 
       return worker;
     } catch (error) {
