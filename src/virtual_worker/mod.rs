@@ -16,6 +16,8 @@ mod routing;
 mod tracking;
 
 #[cfg(test)]
+mod fleet_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, time::Duration};
