@@ -381,8 +381,8 @@ pub fn close_consumer(id: &str) -> Body {
     Body::TransportCloseConsumerRequest(Box::new(body))
 }
 
-fn stream(stream_id: u16) -> Box<SctpStreamParameters> {
-    Box::new(SctpStreamParameters { stream_id, ordered: Some(true), ..Default::default() })
+fn stream(stream_id: u16) -> SctpStreamParameters {
+    SctpStreamParameters { stream_id, ordered: Some(true), ..Default::default() }
 }
 
 /// A data producer, direct without a stream.
@@ -393,7 +393,7 @@ pub fn produce_data(id: &str, stream_id: Option<u16>) -> Body {
             Some(_) => data_producer::Type::Sctp,
             None => data_producer::Type::Direct,
         },
-        sctp_stream_parameters: stream_id.map(stream),
+        sctp_stream_parameters: stream_id.map(stream).map(Box::new),
         label: Some("chat".to_owned()),
         protocol: None,
         paused: false,
@@ -409,7 +409,7 @@ pub fn consume_data(id: &str, producer: &str, stream_id: Option<u16>, subchannel
             Some(_) => data_consumer::Type::Sctp,
             None => data_consumer::Type::Direct,
         },
-        sctp_stream_parameters: stream_id.map(stream),
+        sctp_stream_parameters: stream_id.map(stream).map(Box::new),
         label: Some("chat".to_owned()),
         protocol: None,
         paused: false,

@@ -252,6 +252,20 @@ impl Fleet {
         fate
     }
 
+    pub fn tick(&mut self, now: std::time::Duration) {
+        let mut out = Vec::new();
+        self.worker.tick(now, &mut out);
+        self.take(out);
+        self.settle();
+    }
+
+    /// A message that a worker says by itself.
+    pub fn worker_says(&mut self, part: PartId, message: Message) {
+        let mut out = Vec::new();
+        self.worker.from_worker(part, message.into_bytes(), &mut out);
+        self.take(out);
+    }
+
     /// How many objects all workers hold, sockets too.
     pub fn left(&self) -> usize {
         self.mocks.values().map(|mock| mock.objects().total()).sum()

@@ -5,9 +5,12 @@ use super::{
     fleet::{Fleet, HOME, Hosts},
     objects::router,
 };
+use std::time::Duration;
+
 use crate::{
     channel::{
-        fbs::{request, response, rtp_parameters},
+        compose,
+        fbs::{notification, producer, request, response, rtp_parameters},
         method::{Event, Method},
     },
     virtual_worker::PartId,
@@ -242,4 +245,52 @@ fn key_frames_of_audio_pipes_are_answered_here() {
     fleet.ok(Method::TransportConsume, "t1", body);
     fleet.ok(Method::ConsumerRequestKeyFrame, "c", None);
     assert_eq!(fleet.sent_to(PartId(2), Method::ConsumerRequestKeyFrame).len(), 0);
+}
+
+fn score(fleet: &mut Fleet, part: PartId, live: u32) {
+    let scores = (0..3).map(|index| producer::Score {
+        encoding_idx: index,
+        ssrc: index + 1,
+        rid: None,
+        score: if index < live { 10 } else { 0 },
+    });
+    let body = producer::ScoreNotification { scores: scores.collect() };
+    let body = notification::Body::ProducerScoreNotification(Box::new(body));
+    let message = compose::notification("p", Event::ProducerScore, Some(body));
+    fleet.worker_says(part, message);
+}
+
+#[test]
+fn simulcast_starts_when_all_streams_are_there() {
+    let mut fleet = producing(Hosts::One, Media::Simulcast);
+    score(&mut fleet, PartId(1), 3);
+    let body = |id| bodies::consume(id, "p", Media::Simulcast, 1000);
+    for id in ["c1", "c2", "c3"] {
+        let Some(response::Body::TransportConsumeResponse(answer)) =
+            fleet.ok(Method::TransportConsume, "t1", body(id))
+        else {
+            panic!("a consumer")
+        };
+        assert!(!answer.paused, "the app does not know");
+    }
+    let resumed = |fleet: &Fleet| -> Vec<String> {
+        let sent = fleet.sent_to(PartId(2), Method::ConsumerResume);
+        sent.into_iter().map(|request| request.handler_id.clone()).collect()
+    };
+    fleet.ok(Method::ConsumerPause, "c2", None);
+    score(&mut fleet, PartId(2), 2);
+    assert!(resumed(&fleet).is_empty());
+    score(&mut fleet, PartId(2), 3);
+    fleet.settle();
+    assert_eq!(resumed(&fleet), ["c1", "c3"]);
+    fleet.ok(Method::TransportConsume, "t1", body("warm"));
+    assert_eq!(fleet.worker.next_tick(), None);
+    // Streams that never come are not waited for for ever.
+    fleet.ok(Method::TransportConsume, "t2", body("cold"));
+    fleet.tick(Duration::from_secs(9));
+    assert_eq!(fleet.worker.next_tick(), Some(Duration::from_millis(9500)));
+    fleet.tick(Duration::from_millis(9500));
+    assert_eq!(fleet.sent_to(HOME, Method::ConsumerResume).len(), 1);
+    assert_eq!(fleet.worker.next_tick(), None);
+    assert_eq!(fleet.heard().len(), 1, "the scores of the origin only");
 }
