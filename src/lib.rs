@@ -1,6 +1,10 @@
 //! The core of mediasoup-horizontal: virtual mediasoup-workers that drive real ones on this host
 //! and on others. `docs/architecture.md` has the picture.
 
+// Request bodies are shared with the integration tests, which know the crate by its name.
+#[cfg(test)]
+extern crate self as mediasoup_horizontal;
+
 pub mod addresses;
 pub mod agent;
 pub mod bridge;

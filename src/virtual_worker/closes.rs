@@ -67,6 +67,7 @@ impl VirtualWorker {
                 }
                 _ => {}
             }
+            self.shadows.forget(&id);
             self.facts.forget(&id);
         }
     }

@@ -192,14 +192,21 @@ impl VirtualWorker {
         for producer in observer.producers {
             let body = rtp_observer::AddProducerRequest { producer_id: producer.clone() };
             let body = request::Body::RtpObserverAddProducerRequest(Box::new(body));
-            match self.objects.get(&producer).map(|producer| producer.part) {
-                Some(part) if part == home => {
-                    self.ask(home, Method::RtpobserverAddProducer, id, Some(body), Own::Any, out);
-                }
+            let Some(part) = self.objects.get(&producer).map(|producer| producer.part) else {
+                continue;
+            };
+            let pipe = if part == home { None } else { self.pipe(&producer, false, home, out) };
+            if let Some(pipe) = pipe {
+                self.pipes.add_user(pipe, id);
+            }
+            let fed = pipe.and_then(|pipe| self.pipes.pipe(pipe)).is_none_or(|pipe| pipe.started);
+            if fed {
+                self.ask(home, Method::RtpobserverAddProducer, id, Some(body), Own::Any, out);
+            } else {
                 // Fed again as soon as the app adds it anew.
-                _ => out.push(Output::Diagnostic(format!(
+                out.push(Output::Diagnostic(format!(
                     "RtpObserver {id} lost Producer {producer} with its part"
-                ))),
+                )));
             }
         }
     }

@@ -11,7 +11,7 @@ use channel_schema::fbs::{
 use super::{Output, PartId, VirtualWorker, pipes::is_own, requests::Pending};
 use crate::channel::{
     Message,
-    compose::{self, DecodeError},
+    compose::{self, DecodeError, ErrorKind},
     envelope::RequestEnvelope,
     fbs::request::Method,
 };
@@ -20,6 +20,8 @@ use crate::channel::{
 #[derive(Debug)]
 pub struct Gather {
     library_id: u32,
+    /// What is said when no part is left to answer.
+    orphaned: String,
     left: BTreeSet<PartId>,
     answers: BTreeMap<PartId, Message>,
     refusal: Option<Message>,
@@ -45,6 +47,7 @@ impl VirtualWorker {
         let id = self.gathers.last;
         let gather = Gather {
             library_id: request.id,
+            orphaned: super::routing::not_found(&request),
             left: parts.iter().copied().collect(),
             answers: BTreeMap::new(),
             refusal: None,
@@ -86,6 +89,10 @@ impl VirtualWorker {
         }
         let Some(gather) = self.gathers.by_id.remove(&id) else { return };
         let library_id = gather.library_id;
+        if gather.answers.is_empty() && gather.refusal.is_none() {
+            let kind = ErrorKind::NotFoundError;
+            return super::refuse_as(kind, library_id, &gather.orphaned, out);
+        }
         let answer = match gather.refusal {
             Some(mut refusal) => refusal.patch_id(library_id).then_some(refusal),
             None => match merge(&gather.answers, self.library_pid) {

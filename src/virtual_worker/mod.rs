@@ -13,8 +13,11 @@ mod recipes;
 mod requests;
 mod rewriting;
 mod routing;
+mod shadows;
 mod tracking;
 
+#[cfg(test)]
+mod fleet_tests;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +34,7 @@ use self::{
     pipes::Pipes,
     requests::{AppRequest, Pending, Requests},
     rewriting::Rewriting,
+    shadows::Shadows,
     tracking::Effect,
 };
 use crate::{
@@ -88,6 +92,7 @@ pub struct VirtualWorker {
     objects: Objects,
     facts: Facts,
     pipes: Pipes,
+    shadows: Shadows,
     requests: Requests,
     gathers: Gathers,
     /// The settings that further parts start with.
@@ -110,6 +115,7 @@ impl VirtualWorker {
             objects: Objects::default(),
             facts: Facts::default(),
             pipes: Pipes::default(),
+            shadows: Shadows::default(),
             requests: Requests::default(),
             gathers: Gathers::default(),
             settings: None,
@@ -147,12 +153,15 @@ impl VirtualWorker {
         }
         match message.envelope() {
             Envelope::Request(_) => self.request(message, out),
-            Envelope::Notification(notification) => self.notify_worker(
-                notification.event,
-                self.owner(notification.handler_id),
-                message,
-                out,
-            ),
+            Envelope::Notification(notification) => {
+                let event = notification.event;
+                // A worker would only log that it does not know the object.
+                let known = self.objects.get(notification.handler_id).is_some();
+                if known || !self.spreads() || event == Event::WorkerClose {
+                    let part = self.owner(notification.handler_id);
+                    self.notify_worker(event, part, message, out);
+                }
+            }
             // check_for_worker() let nothing else through.
             Envelope::Response(_) | Envelope::Log(_) => {}
         }
@@ -179,6 +188,9 @@ impl VirtualWorker {
         match message.envelope() {
             Envelope::Response(response) => self.response(part, response, message, out),
             Envelope::Notification(notification) => {
+                if notification.event == Event::ProducerScore && self.spreads() {
+                    self.scored(part, notification.handler_id, &message, out);
+                }
                 if let Some(forwarded) = self.notification(part, &notification, out) {
                     let message = forwarded.unwrap_or(message);
                     out.push(Output::Library(message.into_bytes().freeze()));
@@ -213,10 +225,7 @@ impl VirtualWorker {
         if event == Event::WorkerClose {
             return self.close_all(message, out);
         }
-        let message = match self.parts.wait(part, message) {
-            Some(message) => message,
-            None => return,
-        };
+        let Some(message) = self.parts.wait(part, message) else { return };
         out.push(Output::Worker(part, message.into_bytes().freeze()));
     }
 
@@ -225,6 +234,9 @@ impl VirtualWorker {
             return self.route(message, out);
         }
         let Envelope::Request(request) = message.envelope() else { return };
+        if self.answers_key_frame(&request, out) {
+            return;
+        }
         let part = self.owner(request.handler_id);
         match tracking::effect(&request, &message) {
             Ok(effect) => self.forward(part, message, effect, false, out),
@@ -250,7 +262,7 @@ impl VirtualWorker {
         };
         let noted = rewriting.and_then(|rewriting| {
             let new = self.register(part, &effect);
-            if new && self.spreads() {
+            if new && (self.spreads() || method == Method::TransportConsume) {
                 self.note(part, &effect, method, &message)?;
             }
             Ok((rewriting, registered || new))
@@ -263,6 +275,10 @@ impl VirtualWorker {
             }
         };
         let handler = handler_id.to_owned();
+        let shadowed = match &effect {
+            Effect::Create { kind: ObjectKind::Consumer, id, .. } => self.shadows.sent(id),
+            _ => false,
+        };
         let mut message = rewriting.message.unwrap_or(message);
         let app = AppRequest {
             library_id,
@@ -270,6 +286,7 @@ impl VirtualWorker {
             handler,
             effect,
             registered,
+            shadowed,
             other_port: rewriting.other_port.map(Box::new),
             sockets: rewriting.sockets,
         };
@@ -360,6 +377,9 @@ impl VirtualWorker {
         } else {
             self.take_back(&app.effect, app.registered, out);
         }
+        if accepted && app.shadowed {
+            message = shadows::unpaused(&message).unwrap_or(message);
+        }
         if accepted && app.method == Method::WorkerDump {
             match compose::worker_dump_with_pid(&message, app.library_id, self.library_pid) {
                 Ok(dump) => message = dump,
@@ -413,8 +433,10 @@ impl VirtualWorker {
     fn forget(&mut self, id: &str, out: &mut Vec<Output>) {
         let removed = self.objects.remove(id);
         for (id, object) in &removed {
-            if object.kind == ObjectKind::Transport {
-                self.book.forget(id);
+            match object.kind {
+                ObjectKind::Transport => self.book.forget(id),
+                ObjectKind::Consumer if !self.spreads() => self.facts.forget(id),
+                _ => {}
             }
         }
         if self.spreads() {
@@ -451,11 +473,12 @@ impl VirtualWorker {
     pub fn tick(&mut self, now: Duration, out: &mut Vec<Output>) {
         self.now = self.now.max(now);
         self.close_idle_pipes(out);
+        self.end_shadows(out);
     }
 
     /// When [`VirtualWorker::tick`] has something to do, if it has.
     pub fn next_tick(&self) -> Option<Duration> {
-        self.next_idle_pipe()
+        [self.next_idle_pipe(), self.next_shadow()].into_iter().flatten().min()
     }
 }
 

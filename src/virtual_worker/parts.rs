@@ -104,14 +104,12 @@ impl VirtualWorker {
             self.spread.max_parts.max(self.parts.len())
         };
         let all = self.parts.all();
-        match all.get(turn % slots) {
-            Some(part) => *part,
-            None => {
-                let part = self.parts.start();
-                out.push(Output::OpenPart(part));
-                part
-            }
+        if let Some(part) = all.get(turn % slots) {
+            return *part;
         }
+        let part = self.parts.start();
+        out.push(Output::OpenPart(part));
+        part
     }
 
     /// A further worker runs.

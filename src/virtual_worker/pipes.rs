@@ -47,8 +47,6 @@ pub enum Own {
     Sink {
         pipe: u64,
     },
-    /// The app's consumer on a pipe that was cold leaves its pause.
-    Resume,
 }
 
 #[derive(Debug)]
@@ -132,7 +130,7 @@ pub struct Pipe {
 pub struct Pipes {
     last: u64,
     pairs: BTreeMap<u64, Pair>,
-    pipes: BTreeMap<u64, Pipe>,
+    by_id: BTreeMap<u64, Pipe>,
     pair_index: HashMap<(String, PartId, PartId), u64>,
     pipe_index: HashMap<(String, PartId), u64>,
     uses: HashMap<String, BTreeSet<u64>>,
@@ -209,25 +207,25 @@ impl Pipes {
                 self.pairs.get_mut(&pipe.pair).and_then(|pair| pair.take_stream(pipe.from));
         }
         self.pipe_index.insert((pipe.producer.clone(), pipe.to), id);
-        self.pipes.insert(id, pipe);
+        self.by_id.insert(id, pipe);
         id
     }
 
     pub fn pipe(&self, id: u64) -> Option<&Pipe> {
-        self.pipes.get(&id)
+        self.by_id.get(&id)
     }
 
     pub fn pipe_mut(&mut self, id: u64) -> Option<&mut Pipe> {
-        self.pipes.get_mut(&id)
+        self.by_id.get_mut(&id)
     }
 
     /// The pipes that this holds for, oldest first.
     pub fn pipes_where(&self, wanted: impl Fn(&Pipe) -> bool) -> Vec<u64> {
-        self.pipes.iter().filter(|(_, pipe)| wanted(pipe)).map(|(id, _)| *id).collect()
+        self.by_id.iter().filter(|(_, pipe)| wanted(pipe)).map(|(id, _)| *id).collect()
     }
 
     pub fn remove_pipe(&mut self, id: u64) -> Option<Pipe> {
-        let pipe = self.pipes.remove(&id)?;
+        let pipe = self.by_id.remove(&id)?;
         self.pipe_index.retain(|_, other| *other != id);
         if let (Some(stream), Some(pair)) = (pipe.stream, self.pairs.get_mut(&pipe.pair)) {
             pair.streams.remove(&(pipe.from, stream));
@@ -249,7 +247,7 @@ impl Pipes {
 
     /// Notes that a consumer or observer is fed by the pipe.
     pub fn add_user(&mut self, pipe: u64, user: &str) {
-        if let Some(found) = self.pipes.get_mut(&pipe) {
+        if let Some(found) = self.by_id.get_mut(&pipe) {
             found.users.insert(user.to_owned());
             found.idle_since = None;
             self.uses.entry(user.to_owned()).or_default().insert(pipe);
@@ -259,7 +257,7 @@ impl Pipes {
     /// Ends that use. True if it was the pipe's last one.
     pub fn remove_user(&mut self, pipe: u64, user: &str) -> bool {
         self.drop_use(user, pipe);
-        let Some(pipe) = self.pipes.get_mut(&pipe) else { return false };
+        let Some(pipe) = self.by_id.get_mut(&pipe) else { return false };
         pipe.users.remove(user) && pipe.users.is_empty()
     }
 
@@ -269,7 +267,8 @@ impl Pipes {
     }
 
     /// Whether nothing is left.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty() && self.pipes.is_empty() && self.uses.is_empty()
+        self.pairs.is_empty() && self.by_id.is_empty() && self.uses.is_empty()
     }
 }

@@ -93,7 +93,7 @@ impl VirtualWorker {
                 self.end_answered(pair, end, state, answer, out);
             }
             _ if accepted => {}
-            Own::Any | Own::Resume => {}
+            Own::Any => {}
             Own::Router(router) => {
                 let text = format!("a part refused Router {router}: {}", why());
                 out.push(Output::Diagnostic(text));
@@ -187,7 +187,7 @@ impl VirtualWorker {
     }
 
     /// The pipe of a Producer to a part, made if there is none. `None`: there is no way.
-    fn pipe(
+    pub(super) fn pipe(
         &mut self,
         producer: &str,
         data: bool,
@@ -280,7 +280,7 @@ impl VirtualWorker {
         out: &mut Vec<Output>,
     ) {
         let Some(pipe) = self.pipe(producer, data, to, out) else {
-            return self.refuse_waiting(message, "no way to the part of the Producer", out);
+            return self.refuse_waiting(&message, "no way to the part of the Producer", out);
         };
         self.pipes.add_user(pipe, user);
         match self.pipes.pipe_mut(pipe) {
@@ -289,19 +289,19 @@ impl VirtualWorker {
         }
     }
 
-    fn refuse_waiting(&mut self, message: Message, why: &str, out: &mut Vec<Output>) {
+    fn refuse_waiting(&mut self, message: &Message, why: &str, out: &mut Vec<Output>) {
         self.refuse_waiting_as(ErrorKind::Error, message, why, out);
     }
 
     fn refuse_waiting_as(
         &mut self,
         kind: ErrorKind,
-        message: Message,
+        message: &Message,
         why: &str,
         out: &mut Vec<Output>,
     ) {
         let Envelope::Request(request) = message.envelope() else { return };
-        if let Ok(Effect::Create { id, .. }) = tracking::effect(&request, &message) {
+        if let Ok(Effect::Create { id, .. }) = tracking::effect(&request, message) {
             self.forget(&id, out);
         }
         super::refuse_as(kind, request.id, why, out);
@@ -311,7 +311,7 @@ impl VirtualWorker {
     fn fail_pipe(&mut self, id: u64, why: &str, out: &mut Vec<Output>) {
         let Some(pipe) = self.pipes.remove_pipe(id) else { return };
         for message in pipe.waiting {
-            self.refuse_waiting(message, why, out);
+            self.refuse_waiting(&message, why, out);
         }
     }
 
@@ -340,7 +340,7 @@ impl VirtualWorker {
             format!("Producer not found [producerId:{}]", pipe.producer)
         };
         for message in pipe.waiting {
-            self.refuse_waiting_as(ErrorKind::NotFoundError, message, &why, out);
+            self.refuse_waiting_as(ErrorKind::NotFoundError, &message, &why, out);
         }
     }
 

@@ -27,6 +27,8 @@ pub struct AppRequest {
     pub effect: Effect,
     /// The table got the object when the request left, so a refusal takes it back.
     pub registered: bool,
+    /// The core paused the consumer that it makes.
+    pub shadowed: bool,
     /// The same request with another port, for when the one asked for is taken.
     pub other_port: Option<Box<Message>>,
     /// What a new transport was told to bind, for the registry of tuples.

@@ -16,19 +16,26 @@ use crate::channel::{
     method,
 };
 
-/// Answers a request to an object that is not there, in the worker's words.
-pub fn refuse_unknown(request: &RequestEnvelope<'_>, out: &mut Vec<Output>) {
-    let reason = format!(
+/// What a worker says of an object that is not there.
+pub fn not_found(request: &RequestEnvelope<'_>) -> String {
+    format!(
         "Channel request handler with ID {} not found [method:{}]",
         request.handler_id,
         method::name(request.method)
-    );
-    refuse_as(ErrorKind::NotFoundError, request.id, &reason, out);
+    )
+}
+
+/// Answers a request to an object that is not there.
+pub fn refuse_unknown(request: &RequestEnvelope<'_>, out: &mut Vec<Output>) {
+    refuse_as(ErrorKind::NotFoundError, request.id, &not_found(request), out);
 }
 
 impl VirtualWorker {
     pub(super) fn route(&mut self, message: Message, out: &mut Vec<Output>) {
         let Envelope::Request(request) = message.envelope() else { return };
+        if self.answers_key_frame(&request, out) {
+            return;
+        }
         let part = match self.objects.get(request.handler_id) {
             Some(object) => object.part,
             None if method::is_worker_method(request.method) => self.home,
@@ -55,17 +62,17 @@ impl VirtualWorker {
                 if let Err(error) = self.remember_settings(&message) {
                     return refuse(request.id, &error.to_string(), out);
                 }
-                self.to_all(&message, self.parts.open(), out);
+                self.spread_out(&message, self.parts.open(), out);
             }
             Method::RouterDump => {
                 let facts = self.facts.routers.get(request.handler_id);
                 let parts = facts.map(|facts| facts.parts.iter().copied().collect());
-                self.to_all(&message, parts.unwrap_or_default(), out);
+                self.spread_out(&message, parts.unwrap_or_default(), out);
             }
             Method::WebrtcserverDump => {
                 let facts = self.facts.servers.get(request.handler_id);
                 let parts = facts.map(|facts| facts.parts.iter().copied().collect());
-                self.to_all(&message, parts.unwrap_or_default(), out);
+                self.spread_out(&message, parts.unwrap_or_default(), out);
             }
             Method::ProducerPause
             | Method::ProducerResume
@@ -77,7 +84,7 @@ impl VirtualWorker {
                 self.facts.set_paused(&id, paused);
                 let on = self.pipes.pipes_where(|pipe| pipe.producer == id && pipe.started);
                 let pipes = on.iter().filter_map(|pipe| Some(self.pipes.pipe(*pipe)?.to));
-                self.to_all(&message, std::iter::once(part).chain(pipes).collect(), out);
+                self.spread_out(&message, std::iter::once(part).chain(pipes).collect(), out);
             }
             Method::TransportConsume | Method::TransportConsumeData => {
                 if let Err(why) = self.consume(part, &message, &effect, out) {
@@ -89,23 +96,35 @@ impl VirtualWorker {
                     refuse(request.id, &error.to_string(), out);
                 }
             }
-            // A worker would never answer this.
-            Method::ConsumerRequestKeyFrame
-                if self.facts.audio_pipes.contains(request.handler_id) =>
-            {
-                let answer = compose::accepted(request.id, None);
-                out.push(Output::Library(answer.into_bytes().freeze()));
-            }
             Method::RouterCreateActivespeakerobserver | Method::RouterCreateAudiolevelobserver => {
                 let (router, home) = (request.handler_id.to_owned(), self.home);
                 self.spread_router(&router, home, out);
                 self.forward(home, message, effect, false, out);
+            }
+            Method::ConsumerPause | Method::ConsumerResume => {
+                self.shadows.leave(request.handler_id);
+                self.forward(part, message, effect, false, out);
             }
             _ => match effect {
                 Effect::Close { id } => self.close(message, &id, out),
                 effect => self.forward(part, message, effect, false, out),
             },
         }
+    }
+
+    /// A worker never answers a key frame request to an audio pipe.
+    pub(super) fn answers_key_frame(
+        &self,
+        request: &RequestEnvelope<'_>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let here = request.method == Method::ConsumerRequestKeyFrame
+            && self.facts.audio_pipes.contains(request.handler_id);
+        if here {
+            let answer = compose::accepted(request.id, None);
+            out.push(Output::Library(answer.into_bytes().freeze()));
+        }
+        here
     }
 
     /// Why an id cannot be used, in the worker's words: parts would not know of each other's.
@@ -129,7 +148,7 @@ impl VirtualWorker {
         })
     }
 
-    fn to_all(&mut self, message: &Message, mut parts: Vec<PartId>, out: &mut Vec<Output>) {
+    fn spread_out(&mut self, message: &Message, mut parts: Vec<PartId>, out: &mut Vec<Output>) {
         let Envelope::Request(request) = message.envelope() else { return };
         parts.retain(|part| self.parts.is_open(*part));
         match parts.as_slice() {
@@ -263,7 +282,13 @@ impl VirtualWorker {
             return Err(why);
         }
         let data = kind == ObjectKind::DataProducer;
-        self.send_piped(&producer, data, to, id, message.clone(), out);
+        let pipe = self.pipes.pipe_of(&producer, to);
+        if pipe.is_none() {
+            self.shadows.cool(&producer, to);
+        }
+        let shadow = from.and_then(|from| self.shadow(id, &producer, from, to, message));
+        let message = shadow.unwrap_or_else(|| message.clone());
+        self.send_piped(&producer, data, to, id, message, out);
         Ok(())
     }
 

@@ -1,0 +1,9 @@
+//! The virtual worker with several parts, each a mock worker.
+
+#[path = "../../../tests/mock_worker/bodies.rs"]
+#[expect(dead_code, reason = "shared with the tests of the mock worker")]
+mod bodies;
+mod deaths;
+mod fleet;
+mod media;
+mod objects;
