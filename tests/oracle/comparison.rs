@@ -67,7 +67,9 @@ fn compare_call(
     if mentions(made_strings(mine), other_way) {
         return;
     }
+    let race = !settled && theirs.crossed && legal.race(call.name());
     match (plain, ours) {
+        (Outcome::Accepted(_), Outcome::Accepted(_)) if race => {}
         (Outcome::Accepted(plain), Outcome::Accepted(ours)) => {
             let mut paths = Vec::new();
             // Mostly they are equal to the last byte.
@@ -82,8 +84,7 @@ fn compare_call(
         }
         (plain, ours) if plain == ours => {}
         (plain, ours) => {
-            if !settled
-                && legal.race(call.name())
+            if race
                 && [plain, ours].into_iter().any(is_not_found)
                 && let Effect::Create { id, .. } = &call.effect
             {
