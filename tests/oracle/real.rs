@@ -121,5 +121,5 @@ fn the_mock_worker_does_as_a_real_one() {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let limits = Limits { media: true, real: true };
     // "plain" is the mock here, and "ours" the real worker.
-    try_programs(cases() / 3, &program::settled(), limits, |steps| check(&runtime, steps));
+    try_programs(cases() / 10, &program::settled(), limits, |steps| check(&runtime, steps));
 }
