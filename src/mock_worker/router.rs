@@ -155,7 +155,16 @@ impl MockWorker {
     /// Puts a made transport into its router and answers with its dump. Refused, it is dropped and
     /// frees its sockets.
     pub(super) fn add_transport(&mut self, transport: Transport) -> Answer {
-        self.registry.check_free(&transport.id)?;
+        if let Err(refusal) = self.registry.check_free(&transport.id) {
+            if let Some(server) = transport.server() {
+                // The half-made transport stays in the server, which crashes as it closes.
+                self.violations.push(format!(
+                    "a transport under the taken id {} stays in the server {server}",
+                    transport.id
+                ));
+            }
+            return Err(refusal);
+        }
         let id = transport.id.clone();
         if let Some(router) = self.registry.router_mut(&transport.router) {
             router.transports.push(id.clone());

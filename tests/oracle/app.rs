@@ -43,6 +43,8 @@ pub struct Object {
 #[derive(Debug)]
 pub struct Made {
     pub call: Call,
+    /// Whether others were under way when it was made.
+    pub crossed: bool,
     pub outcome: Option<Outcome>,
 }
 
@@ -69,7 +71,8 @@ impl App {
             Effect::Close(id) => self.close(id, State::Closed),
             Effect::None => {}
         }
-        self.made.push(Made { call: call.clone(), outcome: None });
+        let crossed = self.unanswered().next().is_some();
+        self.made.push(Made { call: call.clone(), crossed, outcome: None });
         let id = u32::try_from(self.made.len()).expect("few calls");
         BytesMut::from(&call.message(id).into_bytes()[..])
     }
@@ -149,6 +152,16 @@ impl App {
         if matches!(event, Event::ConsumerProducerClose | Event::DataconsumerDataproducerClose) {
             self.close(&id, State::Gone);
         }
+    }
+
+    /// Whether a call needs an object whose creation is not answered yet.
+    pub fn uses_what_is_asked_for(&self, call: &Call) -> bool {
+        let (Sent::Request(_, handler, _) | Sent::Notification(_, handler, _)) = &call.sent;
+        call.text
+            .split(' ')
+            .chain([handler.as_str()])
+            .filter_map(|id| self.objects.get(id))
+            .any(|object| object.state == State::Asked)
     }
 
     /// Calls that nobody answered.

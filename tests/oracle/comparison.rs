@@ -15,7 +15,13 @@ pub fn differences(plain: &App, ours: &App, legal: &Differences, settled: bool) 
     // What a race decided the other way: these objects differ from there on.
     let mut other_way = BTreeSet::new();
     for (index, (mine, theirs)) in plain.made.iter().zip(&ours.made).enumerate() {
-        compare_call(index, mine, theirs, legal, settled, &mut other_way, &mut found);
+        let ended = |id: &str| {
+            let object = plain.objects.get(id);
+            object.is_some_and(|object| {
+                matches!(object.state, State::Closed | State::Gone | State::Refused)
+            })
+        };
+        compare_call(index, (mine, theirs), legal, settled, ended, &mut other_way, &mut found);
     }
     for (id, mine) in &plain.objects {
         let Some(theirs) = ours.objects.get(id) else { continue };
@@ -50,10 +56,10 @@ pub fn differences(plain: &App, ours: &App, legal: &Differences, settled: bool) 
 
 fn compare_call(
     index: usize,
-    mine: &Made,
-    theirs: &Made,
+    (mine, theirs): (&Made, &Made),
     legal: &Differences,
     settled: bool,
+    ended: impl Fn(&str) -> bool,
     other_way: &mut BTreeSet<String>,
     found: &mut Vec<String>,
 ) {
@@ -67,7 +73,9 @@ fn compare_call(
     if mentions(made_strings(mine), other_way) {
         return;
     }
+    let race = !settled && theirs.crossed && legal.race(call.name());
     match (plain, ours) {
+        (Outcome::Accepted(_), Outcome::Accepted(_)) if race => {}
         (Outcome::Accepted(plain), Outcome::Accepted(ours)) => {
             let mut paths = Vec::new();
             // Mostly they are equal to the last byte.
@@ -82,10 +90,9 @@ fn compare_call(
         }
         (plain, ours) if plain == ours => {}
         (plain, ours) => {
-            if !settled
-                && legal.race(call.name())
-                && [plain, ours].into_iter().any(is_not_found)
+            if race
                 && let Effect::Create { id, .. } = &call.effect
+                && ended(id)
             {
                 other_way.insert(id.clone());
                 return;
@@ -93,10 +100,6 @@ fn compare_call(
             found.push(format!("call {index}, {call}: plain {}, ours {}", show(plain), show(ours)));
         }
     }
-}
-
-fn is_not_found(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Refused(class, _) if class == "NotFoundError")
 }
 
 fn show(outcome: &Outcome) -> String {
@@ -108,7 +111,7 @@ fn show(outcome: &Outcome) -> String {
 
 fn made_strings(made: &Made) -> Vec<&str> {
     let (Sent::Request(_, handler, _) | Sent::Notification(_, handler, _)) = &made.call.sent;
-    vec![handler.as_str(), made.call.text.as_str()]
+    made.call.text.split(' ').chain([handler.as_str()]).collect()
 }
 
 fn mentions(strings: Vec<&str>, ids: &BTreeSet<String>) -> bool {

@@ -136,8 +136,25 @@ impl Fleet {
     }
 
     fn call(&mut self, call: &Call) {
+        self.wait_for(call);
         let message = self.app.call(call);
         self.to_virtual.push_back(message);
+    }
+
+    /// mediasoup's JS knows an object once its creation is answered, and lets the app use it then.
+    fn wait_for(&mut self, call: &Call) {
+        for _ in 0..ROUNDS {
+            let busy = self.busy();
+            if !self.app.uses_what_is_asked_for(call) || busy.is_empty() {
+                break;
+            }
+            for queue in busy {
+                self.advance(queue);
+            }
+        }
+        if self.app.uses_what_is_asked_for(call) {
+            self.settle();
+        }
     }
 
     fn busy(&self) -> Vec<Queue> {

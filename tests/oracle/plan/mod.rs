@@ -59,12 +59,22 @@ pub struct Planner {
     closed: Vec<Thing>,
     next: u32,
     steps: Vec<Step>,
+    /// Methods that are left out, to look past a failure that is known.
+    without: String,
 }
+
+const WITHOUT: &str = "MEDIASOUP_HORIZONTAL_ORACLE_WITHOUT";
 
 /// Makes the program.
 pub fn plan(raw: &[Raw], limits: Limits) -> Vec<Step> {
-    let mut planner =
-        Planner { limits, things: Vec::new(), closed: Vec::new(), next: 0, steps: Vec::new() };
+    let mut planner = Planner {
+        limits,
+        things: Vec::new(),
+        closed: Vec::new(),
+        next: 0,
+        steps: Vec::new(),
+        without: std::env::var(WITHOUT).unwrap_or_default(),
+    };
     for step in raw {
         match step {
             Raw::Call { act, who, whom, flavour, wrong } => {
@@ -93,6 +103,9 @@ impl Pick {
 
 impl Planner {
     fn push(&mut self, call: Call) {
+        if self.without.split(',').any(|name| name == call.name()) {
+            return;
+        }
         self.steps.push(Step::Call(Box::new(call)));
     }
 
