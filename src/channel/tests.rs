@@ -302,7 +302,7 @@ fn the_id_shares_its_bytes_with_nothing() {
             let offset = usize::from(u16::from_le_bytes(offset.try_into().ok()?));
             (offset >= 4 && table + offset == id).then_some((table, entry))
         })
-        .last()
+        .next_back()
         .expect("a table");
     let mut accepted = Vec::new();
     for offset in 4..32_u8 {
