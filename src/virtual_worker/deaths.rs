@@ -38,10 +38,11 @@ impl VirtualWorker {
             return Fate::LivesOn;
         }
         out.push(Output::Diagnostic(format!("lost a part of a Worker: {why}")));
+        // What was not made yet has no other part to go to.
+        self.answer_for(part, out);
         if part == self.home {
             self.move_home(out);
         }
-        self.answer_for(part, out);
         self.drop_pairs_of(part, out);
         self.lose_objects(part, out);
         Fate::LivesOn

@@ -1,0 +1,135 @@
+//! Random programs in any interleaving: every request is answered once and nothing is left behind.
+
+use super::{
+    bodies::{self, Media},
+    fleet::{Fleet, HOME, Hosts},
+};
+use crate::{
+    channel::method::Method,
+    virtual_worker::{Fate, PartId},
+};
+
+/// Other seeds for long runs.
+fn first_seed() -> u64 {
+    std::env::var("FLEET_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+fn play(seed: u64, deaths: bool) {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let hosts = if dice.roll(2) == 0 { Hosts::One } else { Hosts::Several };
+    let mut fleet = Fleet::new(3, hosts);
+    fleet.slow = dice.roll(2) == 0;
+    let mut asked = vec![fleet.ask(Method::WorkerCreateRouter, "", bodies::create_router("r"))];
+    for _ in 0..60 {
+        let (t, p, c) = (dice.roll(4), dice.roll(3), dice.roll(5));
+        let (transport, producer) = (format!("t{t}"), format!("p{p}"));
+        let (consumer, data) = (format!("c{c}"), format!("d{p}"));
+        let base = 1000 * (u32::try_from(p).expect("small") + 1);
+        let media = if p == 0 { Media::Opus } else { Media::Simulcast };
+        let (method, handler, body) = match dice.roll(if deaths { 19 } else { 18 }) {
+            0..=2 => {
+                let body = bodies::create_web_rtc(&transport, vec![bodies::udp(0)]);
+                (Method::RouterCreateWebrtctransport, "r".to_owned(), Some(body))
+            }
+            3 | 4 => {
+                let body = bodies::produce(&producer, media, base);
+                (Method::TransportProduce, transport, Some(body))
+            }
+            5..=7 => {
+                let body = bodies::consume(&consumer, &producer, media, base);
+                (Method::TransportConsume, transport, Some(body))
+            }
+            8 => {
+                let stream = Some(u16::try_from(p).expect("small"));
+                let body = bodies::produce_data(&data, stream);
+                (Method::TransportProduceData, transport, Some(body))
+            }
+            9 => {
+                let stream = Some(u16::try_from(c).expect("small"));
+                let body = bodies::consume_data(&format!("e{c}"), &data, stream, &[]);
+                (Method::TransportConsumeData, transport, Some(body))
+            }
+            10 => (Method::ProducerPause, producer, None),
+            11 => (Method::ProducerResume, producer, None),
+            12 => (Method::RouterDump, "r".to_owned(), None),
+            13 => {
+                let body = bodies::close_producer(&producer);
+                (Method::TransportCloseProducer, transport, Some(body))
+            }
+            14 => {
+                let body = bodies::close_consumer(&consumer);
+                (Method::TransportCloseConsumer, transport, Some(body))
+            }
+            15 => {
+                let body = bodies::close_transport(&transport);
+                (Method::RouterCloseTransport, "r".to_owned(), Some(body))
+            }
+            16 => {
+                let observer = bodies::create_audio_level("o", -50);
+                (Method::RouterCreateAudiolevelobserver, "r".to_owned(), Some(observer))
+            }
+            17 => {
+                (Method::RtpobserverAddProducer, "o".to_owned(), Some(bodies::add_producer("p0")))
+            }
+            _ => {
+                let part = PartId(u32::try_from(dice.roll(3)).expect("small"));
+                if fleet.mocks.contains_key(&part) && fleet.kill(part) == Fate::Dies {
+                    return;
+                }
+                continue;
+            }
+        };
+        asked.push(fleet.ask(method, &handler, body));
+        match dice.roll(5) {
+            0 => fleet.settle(),
+            1 | 2 => fleet.round(),
+            3 => match fleet.opening.first().copied() {
+                Some(part) if dice.roll(4) == 0 => fleet.fail(part),
+                Some(part) => fleet.open(part),
+                None => {}
+            },
+            _ => {}
+        }
+    }
+    if dice.roll(2) == 0 {
+        fleet.settle();
+    }
+    asked.push(fleet.ask(Method::WorkerCloseRouter, "", bodies::close_router("r")));
+    while let Some(part) = fleet.opening.first().copied() {
+        fleet.open(part);
+    }
+    fleet.settle();
+    for id in asked {
+        assert!(fleet.answer(id).is_some(), "seed {seed}: request {id} has no answer");
+    }
+    assert_eq!(fleet.left(), 0, "seed {seed}: objects are left");
+    assert!(fleet.worker.objects().is_empty(), "seed {seed}: {:?}", fleet.worker.objects());
+    assert!(fleet.worker.pipes.is_empty(), "seed {seed}: {:?}", fleet.worker.pipes);
+    assert_eq!(fleet.worker.requests_under_way(), 0, "seed {seed}");
+    assert!(fleet.mocks.contains_key(&HOME) || deaths);
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    for seed in first_seed()..=first_seed() + 150 {
+        play(seed, false);
+    }
+}
+
+#[test]
+fn nothing_is_left_behind_by_deaths() {
+    for seed in first_seed()..=first_seed() + 150 {
+        play(seed, true);
+    }
+}
