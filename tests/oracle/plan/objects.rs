@@ -116,7 +116,7 @@ impl Planner {
         if self.some(0, |thing| thing.kind == Kind::Observer).is_none() {
             self.create_observer(Act::ActiveSpeaker, pick.right());
         }
-        let wrong = if pick.flavour % 2 == 0 { pick.wrong } else { Wrong::Nothing };
+        let wrong = if pick.flavour.is_multiple_of(2) { pick.wrong } else { Wrong::Nothing };
         let observer = self.target(pick.who, wrong, |thing| thing.kind == Kind::Observer);
         let producer = self.target(pick.whom, pick.wrong, |t| matches!(t.kind, Kind::Producer(..)));
         let (Some(observer), Some(producer)) = (observer, producer) else { return };
@@ -136,7 +136,7 @@ impl Planner {
             Act::PreferLayers => {
                 let preferred_layers = Box::new(ConsumerLayers {
                     spatial_layer: byte,
-                    temporal_layer: (pick.flavour % 2 == 0).then_some(byte),
+                    temporal_layer: (pick.flavour.is_multiple_of(2)).then_some(byte),
                 });
                 let body = consumer::SetPreferredLayersRequest { preferred_layers };
                 let body = Body::ConsumerSetPreferredLayersRequest(Box::new(body));
@@ -183,7 +183,7 @@ impl Planner {
         let wanted = |thing: &Thing| thing.kind == Kind::DataConsumer;
         let Some(consumer) = self.target(pick.who, pick.wrong, wanted) else { return };
         let subchannel = u16::try_from(pick.whom).expect("small");
-        let (method, body) = if pick.flavour % 2 == 0 {
+        let (method, body) = if pick.flavour.is_multiple_of(2) {
             let body = data_consumer::AddSubchannelRequest { subchannel };
             let body = Body::DataConsumerAddSubchannelRequest(Box::new(body));
             (Method::DataconsumerAddSubchannel, body)
