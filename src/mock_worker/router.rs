@@ -193,7 +193,11 @@ impl MockWorker {
         {
             return Err(Refusal::type_error(format!("invalid threshold value {threshold}")));
         }
-        self.registry.check_free(&id)?;
+        if let Err(refusal) = self.registry.check_free(&id) {
+            // Its timer lives on without it, and the worker never ends.
+            self.violations.push(format!("an observer under the taken id {id} leaves its timer"));
+            return Err(refusal);
+        }
         if let Some(router) = self.registry.router_mut(router_id) {
             router.rtp_observers.push(id.clone());
         }

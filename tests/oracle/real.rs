@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long a worker may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 fn start() -> WorkerLink {
     let environment = Environment::of_process();
