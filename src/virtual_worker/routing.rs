@@ -334,6 +334,13 @@ impl VirtualWorker {
             return Ok(());
         }
         let pipe = self.pipes.pipe_of(producer, to).filter(|_| !adds);
+        if !adds && pipe.is_none() && from.is_some_and(|from| from != to) {
+            // It was never piped there. A worker that has it has nothing to remove either, and
+            // says yes.
+            let answer = compose::accepted(request.id, None);
+            out.push(Output::Library(answer.into_bytes().freeze()));
+            return Ok(());
+        }
         let observer = observer.to_owned();
         let waits = pipe.is_some_and(|pipe| self.pipes.pipe(pipe).is_some_and(|p| !p.started));
         if let Some(pipe) = pipe.filter(|_| waits)

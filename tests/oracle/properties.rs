@@ -19,15 +19,9 @@ use crate::{
 
 const CASES: &str = "MEDIASOUP_HORIZONTAL_ORACLE_CASES";
 const SEED: &str = "MEDIASOUP_HORIZONTAL_ORACLE_SEED";
-/// Several parts, until the virtual worker knows them: `1` turns these programs on.
-const PARTS: &str = "MEDIASOUP_HORIZONTAL_ORACLE_PARTS";
 
 pub fn cases() -> u32 {
     std::env::var(CASES).ok().and_then(|text| text.parse().ok()).unwrap_or(300)
-}
-
-fn several_parts() -> bool {
-    std::env::var_os(PARTS).is_some()
 }
 
 /// Tries a property on random programs. A failure prints its seed and the shortest program.
@@ -37,8 +31,13 @@ pub fn try_programs(
     limits: Limits,
     mut check: impl FnMut(&[Step]) -> Vec<String>,
 ) {
-    let seed = std::env::var(SEED).ok().and_then(|text| text.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(rand::random);
+    // The same programs each time, so that a change is judged by what it changed;
+    // `random` looks for new ones.
+    let seed: u64 = match std::env::var(SEED).as_deref() {
+        Ok("random") => rand::random(),
+        Ok(text) => text.parse().expect("a seed is a number, or `random`"),
+        Err(_) => 20_261_123,
+    };
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config =
@@ -59,6 +58,11 @@ pub fn try_programs(
         }
         panic!("{report}");
     }
+}
+
+/// Programs on several parts take longer, and run for each number of parts.
+fn cases_of_parts() -> u32 {
+    (cases() / 6).max(1)
 }
 
 fn check(parts: usize, settled: bool, steps: &[Step]) -> Vec<String> {
@@ -90,12 +94,10 @@ fn one_part_is_plain_mediasoup_with_messages_under_way() {
 }
 
 #[test]
+#[ignore = "several parts, off by default: which of two faults of one request is named differs"]
 fn several_parts_look_like_one() {
-    if !several_parts() {
-        return;
-    }
     for parts in 2..=4 {
-        try_programs(cases(), &program::settled(), limits(parts), |steps| {
+        try_programs(cases_of_parts(), &program::settled(), limits(parts), |steps| {
             check(parts, true, steps)
         });
     }
@@ -103,22 +105,18 @@ fn several_parts_look_like_one() {
 
 #[test]
 fn several_parts_look_like_one_with_messages_under_way() {
-    if !several_parts() {
-        return;
-    }
     for parts in 2..=4 {
-        try_programs(cases(), &program::raced(), limits(parts), |steps| check(parts, false, steps));
+        try_programs(cases_of_parts(), &program::raced(), limits(parts), |steps| {
+            check(parts, false, steps)
+        });
     }
 }
 
 /// Every call is answered and nothing is left behind, whatever dies.
 #[test]
 fn deaths_leave_no_call_unanswered_and_nothing_behind() {
-    if !several_parts() {
-        return;
-    }
     for parts in 2..=4 {
-        try_programs(cases(), &program::deadly(), limits(parts), |steps| {
+        try_programs(cases_of_parts(), &program::deadly(), limits(parts), |steps| {
             let plain = plain::run(steps.to_vec());
             if !plain.violations.is_empty() {
                 return Vec::new();
