@@ -102,6 +102,14 @@ impl<'a> Buffer<'a> {
     }
 }
 
+impl Table {
+    /// Whether its vtable stands behind that position. Builders write what is referred to first,
+    /// and behind: anything else was made by hand.
+    pub fn follows(self, position: usize) -> bool {
+        self.vtable >= position
+    }
+}
+
 /// Where a field stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Field {

@@ -132,7 +132,7 @@ impl Walk<'_> {
             }
             Kind::Table(type_index) => {
                 let target = self.follow(at)?;
-                let table = self.buffer.table(target).ok_or(Problem::Here("bad table"))?;
+                let table = self.nested(target, at)?;
                 self.table(table, type_index, depth + 1).map_err(Problem::Inside)
             }
             Kind::Vector(element) => {
@@ -180,7 +180,7 @@ impl Walk<'_> {
         let member = usize::from(tag).checked_sub(1).and_then(|tag| UNIONS[union].get(tag));
         let type_index = *member.ok_or(Problem::Here("unknown tag"))?;
         let target = self.follow(at)?;
-        let table = self.buffer.table(target).ok_or(Problem::Here("bad table"))?;
+        let table = self.nested(target, at)?;
         self.table(table, type_index, depth + 1).map_err(Problem::Inside)
     }
 
@@ -195,6 +195,12 @@ impl Walk<'_> {
         self.bytes_left =
             self.bytes_left.checked_sub(bytes).ok_or(Problem::Here("too much shared"))?;
         Ok(())
+    }
+
+    /// The table at this position, which is referred to from there.
+    fn nested(&self, target: usize, from: usize) -> Result<Table, Problem> {
+        let table = self.buffer.table(target).filter(|table| table.follows(from));
+        table.ok_or(Problem::Here("bad table"))
     }
 
     fn follow(&self, at: usize) -> Result<usize, Problem> {

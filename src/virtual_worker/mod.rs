@@ -296,7 +296,7 @@ impl VirtualWorker {
         } else {
             // The library counts from 1, so only a client of another make gets here.
             if let Some(Pending::App(app)) = self.requests.take(part, id) {
-                self.take_back(&app.effect, app.registered && self.spreads(), out);
+                self.take_back(&app.effect, app.registered, out);
             }
             refuse(library_id, "a request needs an id other than 0", out);
         }
