@@ -33,7 +33,8 @@ function markedEnv(mark) {
 }
 
 /**
- * Every process that carries the mark. A zombie carries none: see `childrenOf`.
+ * Every process that carries the mark, but for the watchdogs of agents that run: each of them has
+ * one, and one that outlives its agent counts. A zombie carries no mark: see `childrenOf`.
  *
  * @param {string} mark
  * @returns {Entry[]}
@@ -44,7 +45,18 @@ function marked(mark) {
   return allPids()
     .filter((pid) => readText(`/proc/${pid}/environ`).includes(needle))
     .map(read)
-    .filter((entry) => entry !== undefined);
+    .filter((entry) => entry !== undefined)
+    .filter((entry) => !guardsAnAgent(entry));
+}
+
+/**
+ * @param {Entry} entry
+ * @returns {boolean}
+ */
+function guardsAnAgent({ pid, parent }) {
+  const [, command] = readText(`/proc/${pid}/cmdline`).split('\0');
+
+  return command === 'watchdog' && read(parent)?.name === 'mediasoup-horizontal-agent';
 }
 
 /**
