@@ -16,5 +16,7 @@ mod data;
 mod media;
 #[path = "mock_worker/programs.rs"]
 mod programs;
+#[path = "support/real_worker.rs"]
+mod real_worker;
 #[path = "mock_worker/transports.rs"]
 mod transports;

@@ -25,5 +25,7 @@ mod program;
 mod properties;
 #[path = "oracle/real.rs"]
 mod real;
+#[path = "support/real_worker.rs"]
+mod real_worker;
 #[path = "oracle/value.rs"]
 mod value;

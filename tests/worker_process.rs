@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/real_worker.rs"]
+mod real_worker;
+
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
@@ -15,8 +18,9 @@ use mediasoup_horizontal::{
     connection::{
         DtlsFiles, Exit, SpawnError, SpawnRequest, WorkerCommand, WorkerEvent, WorkerLink,
     },
-    worker_process::{Binaries, BinarySources, Environment, Launcher, WorkerBinary},
+    worker_process::{Environment, Launcher, WorkerBinary},
 };
+use real_worker::real_worker;
 use tokio::time::timeout;
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -392,21 +396,6 @@ fn a_runtime_that_ends_leaves_no_worker() {
         assert!(began.elapsed() < TEST_LIMIT, "the worker is killed and reaped");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-fn real_worker() -> WorkerBinary {
-    let environment = Environment::of_process();
-    let explicit = environment
-        .get("MEDIASOUP_HORIZONTAL_TEST_WORKER_BIN")
-        .map(|path| path.to_string_lossy().into_owned());
-    let sources = BinarySources {
-        explicit: explicit.into_iter().collect(),
-        assumed_version: Some(MEDIASOUP_VERSION.into()),
-        ..BinarySources::default()
-    };
-    Binaries::new(environment, sources)
-        .find(MEDIASOUP_VERSION)
-        .unwrap_or_else(|error| panic!("run scripts/setup first: {error}"))
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@
 mod pidfd;
 #[path = "../stub/protocol.rs"]
 mod protocol;
+#[path = "../stub/signals.rs"]
+mod signals;
 
 #[path = "worker_stub/process.rs"]
 mod process;

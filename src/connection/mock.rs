@@ -22,9 +22,6 @@ use crate::{
     queue,
 };
 
-/// The code that a worker ends with when it refuses its settings.
-const WRONG_SETTINGS: i32 = 42;
-
 /// What a mock connection is made of.
 #[derive(Debug, Clone)]
 pub struct MockConnectionOptions {
@@ -215,7 +212,8 @@ impl Shared {
                 tokio::spawn(async move {
                     // Nobody may be listening any more, and then nothing is lost.
                     let _ = outgoing.send(WorkerEvent::Stderr(Bytes::from(complaint))).await;
-                    let _ = outgoing.send(WorkerEvent::Exited(Exit::Code(WRONG_SETTINGS))).await;
+                    let _ =
+                        outgoing.send(WorkerEvent::Exited(Exit::Code(Exit::WRONG_SETTINGS))).await;
                 });
             }
             Ok(settings) => {

@@ -104,6 +104,13 @@ pub enum Exit {
     Lost(String),
 }
 
+impl Exit {
+    /// The code by which a worker says that it refuses its settings, as mediasoup reads it.
+    pub const WRONG_SETTINGS: i32 = 42;
+    /// The code of every other failure of ours.
+    pub const FAILURE: i32 = 1;
+}
+
 /// The link to one real worker. Dropping `commands` closes the worker's input; dropping the whole
 /// link frees the worker.
 pub struct WorkerLink {

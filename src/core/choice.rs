@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    connection::{Connection, InPlaceWorker, SpawnError, SpawnRequest, WorkerLink},
+    connection::{Connection, Exit, InPlaceWorker, SpawnError, SpawnRequest, WorkerLink},
     placement::{self, Candidate},
 };
 
@@ -72,6 +72,16 @@ pub enum NoWorker {
     One(SpawnError),
     #[error("no connection gave a mediasoup-worker: {}", list(.0))]
     Many(Vec<(String, SpawnError)>),
+}
+
+impl NoWorker {
+    /// How a process that was to be the worker ends instead.
+    pub fn exit(&self) -> Exit {
+        Exit::Code(match self {
+            Self::WrongSettings(_) => Exit::WRONG_SETTINGS,
+            _ => Exit::FAILURE,
+        })
+    }
 }
 
 fn list(errors: &[(String, SpawnError)]) -> String {

@@ -29,18 +29,9 @@ use super::{
 use crate::{
     connection::{Exit, InPlaceWorker, SpawnRequest},
     queue,
+    stub::signals,
     virtual_worker::VirtualWorker,
 };
-
-/// mediasoup's exit code for settings that its worker refuses.
-const WRONG_SETTINGS: i32 = 42;
-const FAILURE: i32 = 1;
-/// As mediasoup-worker: these must not end it.
-const IGNORED: [i32; 5] =
-    [libc::SIGPIPE, libc::SIGHUP, libc::SIGALRM, libc::SIGUSR1, libc::SIGUSR2];
-/// std catches these to report stack overflows and then returns; they must end this process at once,
-/// as they end a worker.
-const FAULTS: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
 /// What this process shall do next.
 pub enum Ending {
@@ -54,15 +45,12 @@ pub enum Ending {
 
 /// Runs the Worker with these arguments. Tells how to end.
 pub fn run(args: Vec<OsString>) -> Ending {
-    set_signals();
+    signals::take_as_a_worker();
     match try_run(args) {
         Ok(ending) => ending,
         Err(why) => {
             say(format!("mediasoup-horizontal: {why}\n").as_bytes(), std::io::stderr());
-            Ending::Exit(Exit::Code(match why {
-                NoWorker::WrongSettings(_) => WRONG_SETTINGS,
-                _ => FAILURE,
-            }))
+            Ending::Exit(why.exit())
         }
     }
 }
@@ -184,17 +172,6 @@ async fn forward_signals(events: mpsc::Sender<ControlEvent>) {
         if events.send(ControlEvent::Signal(number)).await.is_err() {
             return;
         }
-    }
-}
-
-fn set_signals() {
-    for number in IGNORED {
-        // SAFETY: no handler of ours runs; the signals are merely ignored.
-        unsafe { libc::signal(number, libc::SIG_IGN) };
-    }
-    for number in FAULTS {
-        // SAFETY: back to the action that every process starts with.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
     }
 }
 

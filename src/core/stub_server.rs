@@ -38,9 +38,6 @@ use crate::{
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// The fds of a channel: the worker's 3 and 4.
 const HELLO_FDS: usize = 2;
-/// mediasoup's exit code for settings that its worker refuses.
-const WRONG_SETTINGS: i32 = 42;
-const FAILURE: i32 = 1;
 
 /// Why a peer on the stubs' socket is not served.
 #[derive(Debug, thiserror::Error)]
@@ -160,9 +157,9 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
         Ok(request) => request,
         Err(why) => {
             drop(library);
-            core.fail_ticket(&ticket, &NoWorker::WrongSettings(why.to_string()));
-            return send_end(&mut stream, &Exit::Code(WRONG_SETTINGS), Some(&why.to_string()))
-                .await;
+            let why = NoWorker::WrongSettings(why.to_string());
+            core.fail_ticket(&ticket, &why);
+            return send_end(&mut stream, &why.exit(), Some(&why.to_string())).await;
         }
     };
     let deadline = Instant::now() + core.connect_timeout;
@@ -179,11 +176,7 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
         Err(why) => {
             drop(library);
             core.fail_ticket(&ticket, &why);
-            let exit = Exit::Code(match why {
-                NoWorker::WrongSettings(_) => WRONG_SETTINGS,
-                _ => FAILURE,
-            });
-            send_end(&mut stream, &exit, Some(&why.to_string())).await;
+            send_end(&mut stream, &why.exit(), Some(&why.to_string())).await;
         }
         Ok((Found::InPlace(worker), place)) => {
             run_in_place(core, pid, library, worker, place, stream).await;
@@ -366,7 +359,7 @@ async fn send_end(
     message.extend(match exit {
         Exit::Code(code) => protocol::encode(Kind::ExitCode, &[&code.to_le_bytes()]),
         Exit::Signal(signal) => protocol::encode(Kind::ExitSignal, &[&signal.to_le_bytes()]),
-        Exit::Lost(_) => protocol::encode(Kind::ExitCode, &[&FAILURE.to_le_bytes()]),
+        Exit::Lost(_) => protocol::encode(Kind::ExitCode, &[&Exit::FAILURE.to_le_bytes()]),
     });
     if let Err(error) = writer.write_all(&message).await {
         tracing::debug!("a stub was gone before it could be ended: {error}");

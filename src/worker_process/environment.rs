@@ -7,11 +7,7 @@ use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
-/// Tells a process that it runs as a worker of ours, so that a stub started as one can say so.
-pub const WORKER_MARKER: &str = "MEDIASOUP_HORIZONTAL_WORKER";
-
-/// What names our own settings and secrets. None of them reaches a worker.
-const OWN_PREFIX: &str = "MEDIASOUP_HORIZONTAL_";
+use crate::stub::protocol::{ENV_PREFIX, INSIDE_ENV};
 
 /// mediasoup's own settings for its worker. They are applied to the worker, not passed to it.
 const APPLIED: [&str; 4] = [
@@ -49,10 +45,10 @@ impl Environment {
     /// The environment of a worker: this one without our settings and secrets.
     pub(crate) fn of_worker(&self, version: &str) -> Vec<CString> {
         let inherited = self.0.iter().filter(|(name, _)| {
-            !name.as_bytes().starts_with(OWN_PREFIX.as_bytes())
+            !name.as_bytes().starts_with(ENV_PREFIX.as_bytes())
                 && !APPLIED.iter().any(|applied| name == applied)
         });
-        let own = [("MEDIASOUP_VERSION", version), (WORKER_MARKER, "1")]
+        let own = [("MEDIASOUP_VERSION", version), (INSIDE_ENV, "1")]
             .map(|(name, value)| (OsString::from(name), OsString::from(value)));
         inherited
             .chain(&own)

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 pub use self::{
     binary::{Binaries, BinarySources, InstalledWorker, WorkerBinary, cache_root},
-    environment::{Environment, WORKER_MARKER},
+    environment::Environment,
 };
 use self::{dtls_files::DtlsFolder, link::Settings, spawn::Plan, watchdog::Watchdog};
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::mpsc,
     thread,
@@ -22,7 +22,6 @@ use mediasoup_horizontal::{
         },
         method::{Event, Method},
     },
-    worker_process::{Binaries, BinarySources, Environment},
 };
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},
@@ -32,6 +31,7 @@ use proptest::{
 use crate::{
     bench::{Bench, Reply},
     programs::{self, Sent, Step},
+    real_worker::real_worker,
 };
 
 /// How long a real worker may take.
@@ -129,20 +129,9 @@ impl Drop for RealWorker {
     }
 }
 
-fn real_worker() -> PathBuf {
-    let sources = BinarySources {
-        assumed_version: Some(MEDIASOUP_VERSION.to_owned()),
-        ..BinarySources::default()
-    };
-    Binaries::new(Environment::of_process(), sources)
-        .find(MEDIASOUP_VERSION)
-        .unwrap_or_else(|error| panic!("run scripts/setup first: {error}"))
-        .path
-}
-
 #[test]
 fn answers_as_a_real_worker_does() {
-    let binary = real_worker();
+    let binary = real_worker().path;
     let config = Config { cases: 40, failure_persistence: None, ..Config::default() };
     let mut runner =
         TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]));

@@ -7,7 +7,7 @@ use mediasoup_horizontal::{
     MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
     addresses::{HostAddresses, PortPolicy},
     connection::{DtlsFiles, Exit, SpawnRequest, WorkerCommand, WorkerEvent, WorkerLink},
-    worker_process::{Binaries, BinarySources, Environment, Launcher},
+    worker_process::{Environment, Launcher},
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -23,6 +23,7 @@ use crate::{
     plan::Limits,
     program,
     properties::{cases, try_programs},
+    real_worker::real_worker,
 };
 
 /// How long a worker may take for an answer.
@@ -30,17 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 fn start() -> WorkerLink {
     let environment = Environment::of_process();
-    let explicit = environment
-        .get("MEDIASOUP_HORIZONTAL_TEST_WORKER_BIN")
-        .map(|path| path.to_string_lossy().into_owned());
-    let sources = BinarySources {
-        explicit: explicit.into_iter().collect(),
-        assumed_version: Some(MEDIASOUP_VERSION.into()),
-        ..BinarySources::default()
-    };
-    let binary = Binaries::new(environment.clone(), sources)
-        .find(MEDIASOUP_VERSION)
-        .unwrap_or_else(|error| panic!("run scripts/setup first: {error}"));
+    let binary = real_worker();
     let request = SpawnRequest {
         version: MEDIASOUP_VERSION.into(),
         fingerprint: SCHEMA_FINGERPRINT.into(),

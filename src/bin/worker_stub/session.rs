@@ -21,15 +21,9 @@ use crate::{
     pidfd::{PidFd, end_orphans, poll, poll_entry},
     process,
     protocol::{self, Kind},
-    say,
+    say, signals,
 };
 
-/// As mediasoup-worker: these must not end it.
-const IGNORED: [i32; 5] =
-    [libc::SIGPIPE, libc::SIGHUP, libc::SIGALRM, libc::SIGUSR1, libc::SIGUSR2];
-/// std catches these to report stack overflows and then returns; they must end this process at once,
-/// as they end a worker.
-const FAULTS: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
 /// These close the worker behind us, which then ends us.
 const CLOSING: [i32; 2] = [libc::SIGINT, libc::SIGTERM];
 
@@ -98,17 +92,10 @@ fn install_signals() -> io::Result<UnixStream> {
     let (reader, writer) = UnixStream::pair()?;
     writer.set_nonblocking(true)?;
     SIGNAL_PIPE.store(std::os::fd::IntoRawFd::into_raw_fd(writer), Ordering::Relaxed);
-    // SAFETY: the handler calls only write().
-    unsafe {
-        for signal in IGNORED {
-            libc::signal(signal, libc::SIG_IGN);
-        }
-        for signal in FAULTS {
-            libc::signal(signal, libc::SIG_DFL);
-        }
-        for signal in CLOSING {
-            libc::signal(signal, on_signal as *const () as libc::sighandler_t);
-        }
+    signals::take_as_a_worker();
+    for signal in CLOSING {
+        // SAFETY: the handler calls only write().
+        unsafe { libc::signal(signal, on_signal as *const () as libc::sighandler_t) };
     }
     Ok(reader)
 }
@@ -210,7 +197,7 @@ impl Session {
             .filter(|(name, _)| !name.as_bytes().starts_with(protocol::ENV_PREFIX.as_bytes()))
             .collect();
         env.push((protocol::INSIDE_ENV.into(), "1".into()));
-        for signal in IGNORED.into_iter().chain(CLOSING) {
+        for signal in signals::IGNORED.into_iter().chain(CLOSING) {
             // SAFETY: back to the defaults that the worker expects to start with.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
