@@ -1,7 +1,7 @@
 'use strict';
 
 const { OutgoingStream } = require('../../../examples/lib/outgoing-stream');
-const { packetiseVp8 } = require('../../../examples/lib/vp8-payload');
+const { packetiseVp8, parseVp8Descriptor } = require('../../../examples/lib/vp8-payload');
 const { parseRtp } = require('../../../examples/lib/rtp-packet');
 
 /** @import { Frame, Track } from '../../../examples/lib/clip' */
@@ -14,7 +14,9 @@ const CODECS = {
 const PAYLOAD_TYPES = { audio: 97, video: 96 };
 /** Frames of the loop: without being asked, video has a key frame only so seldom. */
 const LOOP = 4096;
-const HEAD = 6;
+/** Where a frame holds its mark, and behind it its number. */
+const MARK = 1;
+const NUMBER = 2;
 
 /**
  * @typedef {object} CountedOptions
@@ -22,6 +24,7 @@ const HEAD = 6;
  * @property {EventEmitter} events Told `sent` and `keyframerequest`.
  * @property {number} [rate] Frames a second.
  * @property {number} [size] Bytes of a frame.
+ * @property {string} [cname] Default: one of its own.
  * @property {number} [mark] What tells its frames from those of others.
  */
 
@@ -37,10 +40,10 @@ class CountedStream extends OutgoingStream {
   #events;
 
   /** @param {CountedOptions} options */
-  constructor({ kind, events, rate = 20, size = 60, mark = 0 }) {
+  constructor({ kind, events, rate = 20, size = 60, mark = 0, cname = `counted-${mark}` }) {
     super(countedTrack({ kind, rate, size, mark }), {
       payloadType: PAYLOAD_TYPES[kind],
-      cname: `counted-${mark}`,
+      cname,
     });
     this.#events = events;
   }
@@ -85,7 +88,7 @@ function countedTrack({ kind, rate, size, mark }) {
 
     // The lowest bit of a VP8 frame is 0 in key frames.
     data[0] = keyFrame ? 0 : 1;
-    data[1] = mark;
+    data[MARK] = mark;
 
     return { data, ticks, keyFrame };
   });
@@ -110,9 +113,19 @@ function countedTrack({ kind, rate, size, mark }) {
 function numbered({ data }, count) {
   const copy = Buffer.from(data);
 
-  copy.writeUInt32BE(count, HEAD - 4);
+  copy.writeUInt32BE(count, NUMBER);
 
   return copy;
 }
 
-module.exports = { CountedStream };
+/**
+ * @param {Buffer} payload Of VP8.
+ * @returns {number | undefined} The mark of the stream that it is of.
+ */
+function markOf(payload) {
+  const { length = 0 } = parseVp8Descriptor(payload) ?? {};
+
+  return payload[length + MARK];
+}
+
+module.exports = { CountedStream, markOf };
