@@ -37,14 +37,16 @@ class Source {
    * @param {Router} router
    * @param {Omit<CountedOptions, 'events'>[]} streams
    * @param {object} [options]
+   * @param {typeof CountedStream} [options.Stream]
    * @param {boolean} [options.overPipe] From a PipeTransport, whose loss its Worker survives.
    * @param {(streams: CountedStream[]) => RtpParameters[]} [options.parameters] Of the Producers.
    * Default: one of each stream.
    * @returns {Promise<Source>}
    */
-  static async open(router, streams, { overPipe = false, parameters = ownParameters } = {}) {
+  static async open(router, streams, options = {}) {
+    const { Stream = CountedStream, overPipe = false, parameters = ownParameters } = options;
     const events = new EventEmitter();
-    const counted = streams.map((options) => new CountedStream({ ...options, events }));
+    const counted = streams.map((one) => new Stream({ ...one, events }));
     const sender = await RtpSender.bind(counted, LOOPBACK);
 
     try {
