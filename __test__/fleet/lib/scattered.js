@@ -10,15 +10,17 @@ const { LOOPBACK, Source } = require('./source');
 const { workerPorts } = require('./udp-ports');
 
 /** @import { Router, Transport, Worker } from 'mediasoup-upstream/types' */
+/** @import { Host } from '../../network/lib/hosts' */
 /** @import { TestAgent } from '../../support/agent' */
 
-const AGENTS = 3;
+/** @type {Host} */
+const HERE = { ...hosts.app, ip: LOOPBACK };
 const POLL_INTERVAL = 25;
 /** For a test here. Each step in it has a deadline of its own. */
 const TEST_TIMEOUT = 90_000;
 
 /**
- * One Router whose transports live on the workers of three agents, each on another one than the
+ * One Router whose transports live on the workers of agents, each on another one than the
  * one before.
  */
 class Scattered {
@@ -41,12 +43,14 @@ class Scattered {
     this.#own = watchObjects(router);
   }
 
-  /** @returns {Promise<Scattered>} */
-  static async open() {
-    const host = { ...hosts.app, ip: LOOPBACK };
+  /**
+   * @param {Host[]} [on] Where the agents are. Default: three of them here.
+   * @returns {Promise<Scattered>}
+   */
+  static async open(on = [HERE, HERE, HERE]) {
     const fleet = await Fleet.open({
-      agents: Array.from({ length: AGENTS }, () => ({ host })),
-      horizontal: { placement: 'scatter', maxParts: AGENTS },
+      agents: on.map((host) => ({ host })),
+      horizontal: { placement: 'scatter', maxParts: on.length },
     });
 
     try {

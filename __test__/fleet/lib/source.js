@@ -47,7 +47,7 @@ class Source {
     const { Stream = CountedStream, overPipe = false, parameters = ownParameters } = options;
     const events = new EventEmitter();
     const counted = streams.map((one) => new Stream({ ...one, events }));
-    const sender = await RtpSender.bind(counted, LOOPBACK);
+    const sender = await RtpSender.bind(counted, '0.0.0.0');
 
     try {
       const transport = await (overPipe ? openPipe(router, sender.port) : openPlain(router));

@@ -5,53 +5,52 @@ const { listDescendants } = require('../../../examples/lib/process-tree');
 
 /** Which UDP ports the mediasoup-workers below a process hold, as Linux tells it. */
 
-const TABLES = ['/proc/net/udp', '/proc/net/udp6'];
+/** Those of the network namespace that the process is in. */
+const TABLES = ['udp', 'udp6'];
+const LOCAL = 1;
+const INODE = 9;
 
 /**
  * @param {number} root Process id.
  * @returns {number[]}
  */
 function workerPorts(root) {
-  const portOf = portsByInode();
-
   return listDescendants(root)
     .filter(({ name }) => name.startsWith('mediasoup-worke'))
-    .flatMap(({ pid }) => inodesOf(pid))
-    .flatMap((inode) => portOf.get(inode) ?? []);
-}
-
-/** @returns {Map<string, number>} */
-function portsByInode() {
-  /** @type {Map<string, number>} */
-  const found = new Map();
-
-  for (const file of TABLES.filter((name) => fs.existsSync(name))) {
-    for (const line of fs.readFileSync(file, 'latin1').trim().split('\n').slice(1)) {
-      const [, local = '', , , , , , , , inode = ''] = line.trim().split(/\s+/);
-
-      found.set(inode, Number.parseInt(local.split(':')[1] ?? '', 16));
-    }
-  }
-
-  return found;
+    .flatMap(({ pid }) => portsOf(pid));
 }
 
 /**
  * @param {number} pid
- * @returns {string[]} Inodes of its sockets.
+ * @returns {number[]}
  */
-function inodesOf(pid) {
-  const folder = `/proc/${pid}/fd`;
-
+function portsOf(pid) {
   try {
-    return fs.readdirSync(folder).flatMap((fd) => {
-      const target = fs.readlinkSync(`${folder}/${fd}`, { encoding: 'latin1' });
+    const inodes = new Set(socketsOf(pid));
 
-      return /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? [];
-    });
+    return TABLES.map((table) => `/proc/${pid}/net/${table}`)
+      .filter((file) => fs.existsSync(file))
+      .flatMap((file) => fs.readFileSync(file, 'latin1').trim().split('\n').slice(1))
+      .map((line) => line.trim().split(/\s+/))
+      .filter((columns) => inodes.has(columns[INODE] ?? ''))
+      .map((columns) => Number.parseInt(columns[LOCAL]?.split(':')[1] ?? '', 16));
   } catch {
     return []; // It ended meanwhile.
   }
+}
+
+/**
+ * @param {number} pid
+ * @returns {string[]} Inodes.
+ */
+function socketsOf(pid) {
+  const folder = `/proc/${pid}/fd`;
+
+  return fs.readdirSync(folder).flatMap((fd) => {
+    const target = fs.readlinkSync(`${folder}/${fd}`, { encoding: 'latin1' });
+
+    return /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? [];
+  });
 }
 
 module.exports = { workerPorts };
