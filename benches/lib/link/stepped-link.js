@@ -12,9 +12,9 @@ const { WebSocketMessages } = require('./websocket-messages');
 class SteppedLink extends TcpProxy {
   /** Told `message` for each that goes through or is kept. */
   events = new EventEmitter();
-  /** Methods of the requests that went to the agent since it is held. @type {string[]} */
+  /** Methods of the requests that went to the agent. @type {string[]} */
   requests = [];
-  /** Requests since it is held that are not answered yet, as far as this link knows. */
+  /** How many of all requests are not answered yet. */
   missing = 0;
   #held = false;
   /** What the agent said. @type {(() => void)[]} */
@@ -53,8 +53,6 @@ class SteppedLink extends TcpProxy {
   /** Keeps back what the agent says from now on. */
   hold() {
     this.#held = true;
-    this.requests = [];
-    this.missing = 0;
   }
 
   /** @returns {string[]} Methods of the requests since the last call. */
