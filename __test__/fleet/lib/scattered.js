@@ -7,7 +7,7 @@ const { hosts } = require('../../network/lib/hosts');
 const { EVENT_TIMEOUT } = require('../../support/events');
 const { Listener } = require('./listener');
 const { LOOPBACK, Source } = require('./source');
-const { workerPorts } = require('./udp-ports');
+const { workerPorts } = require('../../../examples/lib/worker-ports');
 
 /** @import { Router, Transport, Worker } from 'mediasoup-upstream/types' */
 /** @import { Host } from '../../network/lib/hosts' */
