@@ -281,27 +281,6 @@ impl Message {
         }
     }
 
-    /// Writes another id over every place where this id stands as a whole string of the message.
-    /// Returns how many were patched; none if the lengths differ.
-    pub fn patch_string(&mut self, from: &str, to: &str) -> usize {
-        if from.len() != to.len() || from.is_empty() {
-            return 0;
-        }
-        let length = u32::try_from(from.len()).unwrap_or(u32::MAX).to_le_bytes();
-        let needle = [&length[..], from.as_bytes(), &[0]].concat();
-        let mut patched = 0;
-        let mut at = PREFIX;
-        while let Some(found) =
-            self.0[at..].windows(needle.len()).position(|window| window == needle)
-        {
-            let start = at + found + length.len();
-            self.0[start..start + to.len()].copy_from_slice(to.as_bytes());
-            at = start + to.len();
-            patched += 1;
-        }
-        patched
-    }
-
     /// The message without its size prefix.
     pub fn payload(&self) -> &[u8] {
         &self.0[PREFIX..]
