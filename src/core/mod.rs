@@ -6,6 +6,7 @@ pub mod config;
 mod part_source;
 pub mod relay;
 mod settings;
+pub mod sharing;
 pub mod single;
 mod stub_server;
 
@@ -26,7 +27,10 @@ use tokio::{
     sync::watch,
 };
 
-use self::choice::{NoWorker, Source};
+use self::{
+    choice::{NoWorker, Source},
+    sharing::Sharing,
+};
 use crate::{addresses::book::AddressBook, connection::Connection, virtual_worker::Spread};
 
 /// How long `createWorker` may take to find a worker.
@@ -87,6 +91,7 @@ pub struct Inner {
     book: Arc<AddressBook>,
     connect_timeout: Duration,
     spread: Spread,
+    sharing: Sharing,
 }
 
 impl Core {
@@ -104,6 +109,7 @@ impl Core {
             book,
             connect_timeout,
             spread,
+            sharing: Sharing::default(),
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =

@@ -8,6 +8,7 @@ use super::{
     Inner,
     choice::{self, Found, Place, Role},
     relay::{OPEN_TIMEOUT, Opened, PartSource},
+    sharing::Owner,
 };
 use crate::{
     addresses::book::Host,
@@ -18,13 +19,18 @@ use crate::{
 pub struct Parts {
     inner: Arc<Inner>,
     request: SpawnRequest,
+    owner: Owner,
 }
 
 impl Parts {
     /// `None` if this virtual worker may have one worker only.
-    pub fn of(inner: &Arc<Inner>, request: SpawnRequest) -> Option<Arc<dyn PartSource>> {
+    pub fn of(
+        inner: &Arc<Inner>,
+        request: SpawnRequest,
+        owner: Owner,
+    ) -> Option<Arc<dyn PartSource>> {
         let inner = Arc::clone(inner);
-        (inner.spread.max_parts > 1).then(|| Arc::new(Self { inner, request }) as _)
+        (inner.spread.max_parts > 1).then(|| Arc::new(Self { inner, request, owner }) as _)
     }
 }
 
@@ -32,13 +38,14 @@ impl PartSource for Parts {
     fn open(&self, taken: &[String]) -> BoxFuture<'static, Result<Opened, String>> {
         let inner = Arc::clone(&self.inner);
         let request = self.request.clone();
-        let taken = taken.to_vec();
+        let (taken, owner) = (taken.to_vec(), self.owner);
         Box::pin(async move {
             let sources = inner.sources();
             let role = Role::Part { taken: &taken };
             // Ends before the relay gives up, so that the reasons are told.
             let deadline = Instant::now() + inner.connect_timeout.min(OPEN_TIMEOUT * 9 / 10);
-            match choice::find(&sources, &request, role, deadline).await {
+            let seeker = Some(inner.sharing.seeker(owner));
+            match choice::find_or_share(&sources, &request, role, deadline, seeker).await {
                 Ok((Found::Linked(link), place)) => Ok(opened(link, place)),
                 Ok((Found::InPlace(_), _)) => Err("a part cannot run in place".to_owned()),
                 Err(error) => Err(error.to_string()),
@@ -94,6 +101,7 @@ mod tests {
             book: config::address_book(&Options::default()).unwrap(),
             connect_timeout: Duration::from_secs(1),
             spread: Spread { max_parts, scatter: true },
+            sharing: crate::core::sharing::Sharing::default(),
         })
     }
 
@@ -110,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn parts_go_where_the_virtual_worker_has_none() {
         let inner = inner(&[("a", 8), ("full", 0), ("b", 8), ("c", 8)], 3);
-        let source = Parts::of(&inner, request()).unwrap();
+        let source = Parts::of(&inner, request(), inner.sharing.owner()).unwrap();
         let mut taken = vec!["b".to_owned()];
         let mut parts = Vec::new();
         for expected in ["a", "c", "b", "a"] {
@@ -132,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn says_why_there_is_no_part() {
         let inner = inner(&[("a", 0)], 3);
-        let source = Parts::of(&inner, request()).unwrap();
+        let source = Parts::of(&inner, request(), inner.sharing.owner()).unwrap();
         let error = source.open(&["a".to_owned()]).await.err().unwrap();
         assert!(error.contains("a has no room for another worker"), "{error}");
         for source in inner.sources() {
@@ -144,6 +152,7 @@ mod tests {
 
     #[test]
     fn one_part_needs_no_source() {
-        assert!(Parts::of(&inner(&[("a", 8)], 1), request()).is_none());
+        let inner = inner(&[("a", 8)], 1);
+        assert!(Parts::of(&inner, request(), inner.sharing.owner()).is_none());
     }
 }

@@ -166,9 +166,11 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
     let sources = core.sources();
     // A stub that became the worker could not outlive it, as a Worker of several parts may.
     let role = Role::Home { in_place: core.spread.max_parts == 1 };
+    let owner = core.sharing.owner();
+    let seeker = Some(core.sharing.seeker(owner));
     let found = tokio::select! {
         // Cancel-safe: a worker that is found after all is freed with its link.
-        found = choice::find(&sources, &request, role, deadline) => found,
+        found = choice::find_or_share(&sources, &request, role, deadline, seeker) => found,
         // Cancel-safe: nothing is read, the stub says nothing before it is served.
         () = gone(&stream) => return,
     };
@@ -183,7 +185,8 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
         }
         Ok((Found::Linked(link), place)) => {
             let home = part_source::opened(link, place);
-            run_linked(core, pid, library, home, Parts::of(core, request), stream).await;
+            let parts = Parts::of(core, request, owner);
+            run_linked(core, pid, library, home, parts, stream).await;
         }
     }
 }
