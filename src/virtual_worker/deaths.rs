@@ -96,7 +96,7 @@ impl VirtualWorker {
     fn answer_for(&mut self, part: PartId, out: &mut Vec<Output>) {
         for pending in self.requests.take_all(part) {
             match pending {
-                Pending::App(app) => {
+                Pending::App(app) | Pending::Taken(app, _) => {
                     if let Effect::Create { id, .. } = &app.effect
                         && app.registered
                     {

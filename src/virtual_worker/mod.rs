@@ -14,6 +14,7 @@ mod requests;
 mod rewriting;
 mod routing;
 mod shadows;
+mod taken;
 mod tracking;
 
 #[cfg(test)]
@@ -238,10 +239,17 @@ impl VirtualWorker {
             return;
         }
         let part = self.owner(request.handler_id);
-        match tracking::effect(&request, &message) {
-            Ok(effect) => self.forward(part, message, effect, false, out),
-            Err(error) => refuse(request.id, &error.to_string(), out),
-        }
+        let effect = match tracking::effect(&request, &message) {
+            Ok(effect) => effect,
+            Err(error) => return refuse(request.id, &error.to_string(), out),
+        };
+        let message = if taken::harms(&effect, request.method) {
+            self.refuses_taken(message, &effect, out)
+        } else {
+            Some(message)
+        };
+        let Some(message) = message else { return };
+        self.forward(part, message, effect, false, out);
     }
 
     /// Sends a request of the library to a part. `registered`: the table has its object already.
@@ -348,6 +356,7 @@ impl VirtualWorker {
             Some(Pending::Piece(id)) => {
                 self.piece(part, id, Some(message), response.accepted, out);
             }
+            Some(Pending::Taken(app, id)) => taken::answer(&app, &id, &message, out),
             Some(Pending::Own(own)) => {
                 self.own_answer(part, own, response.accepted, &message, out);
             }

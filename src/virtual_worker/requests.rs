@@ -13,6 +13,8 @@ pub enum Pending {
     App(Box<AppRequest>),
     /// It is one of several that make up an answer.
     Piece(u64),
+    /// The library gets it, under the id that it gave: the request left with another taken one.
+    Taken(Box<AppRequest>, String),
     /// The core asked.
     Own(Own),
 }

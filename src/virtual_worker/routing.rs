@@ -45,9 +45,8 @@ impl VirtualWorker {
             Ok(effect) => effect,
             Err(error) => return refuse(request.id, &error.to_string(), out),
         };
-        if let Some(reason) = self.taken(&effect, request.method) {
-            return refuse(request.id, &reason, out);
-        }
+        let Some(message) = self.refuses_taken(message, &effect, out) else { return };
+        let Envelope::Request(request) = message.envelope() else { return };
         if tracking::makes_transport(request.method) {
             return self.place_transport(message, &effect, out);
         }
@@ -125,27 +124,6 @@ impl VirtualWorker {
             out.push(Output::Library(answer.into_bytes().freeze()));
         }
         here
-    }
-
-    /// Why an id cannot be used, in the worker's words: parts would not know of each other's.
-    fn taken(&self, effect: &Effect, method: Method) -> Option<String> {
-        let Effect::Create { kind, id, parent, .. } = effect else { return None };
-        let taken = self.objects.get(id)?;
-        let what = match kind {
-            ObjectKind::WebRtcServer => "a WebRtcServer with same webRtcServerId",
-            ObjectKind::Router => "a Router with same routerId",
-            ObjectKind::Transport => "a Transport with same id",
-            ObjectKind::RtpObserver => "an RtpObserver with same id",
-            ObjectKind::Producer => "a Producer with same producerId",
-            ObjectKind::Consumer => "a Consumer with same consumerId",
-            ObjectKind::DataProducer => "a DataProducer with same dataProducerId",
-            ObjectKind::DataConsumer => "a DataConsumer with same dataConsumerId",
-        };
-        Some(if taken.kind == *kind && taken.parent == *parent {
-            format!("{what} already exists [method:{}]", method::name(method))
-        } else {
-            format!("Channel request handler with ID {id} already exists")
-        })
     }
 
     fn spread_out(&mut self, message: &Message, mut parts: Vec<PartId>, out: &mut Vec<Output>) {

@@ -94,7 +94,6 @@ fn one_part_is_plain_mediasoup_with_messages_under_way() {
 }
 
 #[test]
-#[ignore = "several parts, off by default: which of two faults of one request is named differs"]
 fn several_parts_look_like_one() {
     for parts in 2..=4 {
         try_programs(cases_of_parts(), &program::settled(), limits(parts), |steps| {
