@@ -93,6 +93,7 @@ impl VirtualWorker {
 
     fn close_replicas(&mut self, id: &str, owner: PartId, out: &mut Vec<Output>) {
         let Some(facts) = self.facts.servers.remove(id) else { return };
+        self.known.forget_server(id);
         for part in facts.parts.into_iter().filter(|part| *part != owner) {
             let body = worker::CloseWebRtcServerRequest { web_rtc_server_id: id.to_owned() };
             let body = request::Body::WorkerCloseWebRtcServerRequest(Box::new(body));

@@ -5,6 +5,8 @@ mod closes;
 mod deaths;
 mod facts;
 mod gather;
+mod known;
+mod merge;
 mod objects;
 mod parts;
 mod pipes;
@@ -31,6 +33,7 @@ pub use objects::{Object, ObjectKind, Objects, PartId};
 use self::{
     facts::Facts,
     gather::Gathers,
+    known::Known,
     parts::Parts,
     pipes::Pipes,
     requests::{AppRequest, Pending, Requests},
@@ -62,6 +65,8 @@ pub enum Output {
     OpenPart(PartId),
     /// Nothing of the app is left on that part: end its worker.
     ClosePart(PartId),
+    /// An object of the app is gone with the part that it lived on.
+    Lost { kind: ObjectKind, id: String, reason: String },
 }
 
 /// What the death of a part means.
@@ -80,6 +85,20 @@ pub struct Spread {
     pub max_parts: usize,
     /// Every transport goes to the next part, in turn. For tests.
     pub scatter: bool,
+    pub on_part_lost: OnPartLost,
+}
+
+/// What becomes of a virtual worker that loses one of several parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnPartLost {
+    /// It lives on, unless something was there that has no event to tell its end: recordings must
+    /// not die silently.
+    #[default]
+    Careful,
+    /// It lives on without what was there.
+    Continue,
+    /// It dies.
+    Died,
 }
 
 /// One Worker of the app and the real workers behind it.
@@ -96,6 +115,7 @@ pub struct VirtualWorker {
     shadows: Shadows,
     requests: Requests,
     gathers: Gathers,
+    known: Known,
     /// The settings that further parts start with.
     settings: Option<worker::UpdateSettingsRequest>,
     /// `WORKER_CLOSE` left.
@@ -119,6 +139,7 @@ impl VirtualWorker {
             shadows: Shadows::default(),
             requests: Requests::default(),
             gathers: Gathers::default(),
+            known: Known::default(),
             settings: None,
             closing: false,
             now: Duration::ZERO,
@@ -287,8 +308,10 @@ impl VirtualWorker {
             Effect::Create { kind: ObjectKind::Consumer, id, .. } => self.shadows.sent(id),
             _ => false,
         };
+        let again = self.outlives_parts(handler_id, method).then(|| Box::new(message.clone()));
         let mut message = rewriting.message.unwrap_or(message);
         let app = AppRequest {
+            again,
             library_id,
             method,
             handler,

@@ -122,6 +122,8 @@ pub struct Pipe {
     pub users: HashSet<String>,
     /// Requests of the library that go out once it started.
     pub waiting: Vec<Message>,
+    /// Observers that moved, and get the Producer again before that.
+    pub observers: Vec<String>,
     pub idle_since: Option<Duration>,
 }
 

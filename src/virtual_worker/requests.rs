@@ -27,6 +27,8 @@ pub struct AppRequest {
     pub method: Method,
     pub handler: String,
     pub effect: Effect,
+    /// The request as the library sent it, where it can be made again on another part.
+    pub again: Option<Box<Message>>,
     /// The table got the object when the request left, so a refusal takes it back.
     pub registered: bool,
     /// The core paused the consumer that it makes.

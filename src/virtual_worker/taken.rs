@@ -95,6 +95,7 @@ impl VirtualWorker {
             method: request.method,
             handler: request.handler_id.to_owned(),
             effect: Effect::None,
+            again: None,
             registered: false,
             shadowed: false,
             other_port: None,

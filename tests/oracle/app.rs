@@ -43,9 +43,15 @@ pub struct Object {
 #[derive(Debug)]
 pub struct Made {
     pub call: Call,
-    /// Whether others were under way when it was made.
+    /// Whether another one was under way at the same time.
     pub crossed: bool,
     pub outcome: Option<Outcome>,
+}
+
+impl Made {
+    fn waits(&self) -> bool {
+        self.outcome.is_none() && matches!(self.call.sent, Sent::Request(..))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +77,11 @@ impl App {
             Effect::Close(id) => self.close(id, State::Closed),
             Effect::None => {}
         }
-        let crossed = self.unanswered().next().is_some();
+        let mut crossed = false;
+        for other in self.made.iter_mut().filter(|made| made.waits()) {
+            other.crossed = true;
+            crossed = true;
+        }
         self.made.push(Made { call: call.clone(), crossed, outcome: None });
         let id = u32::try_from(self.made.len()).expect("few calls");
         BytesMut::from(&call.message(id).into_bytes()[..])
@@ -166,9 +176,7 @@ impl App {
 
     /// Calls that nobody answered.
     pub fn unanswered(&self) -> impl Iterator<Item = &Made> {
-        self.made
-            .iter()
-            .filter(|made| made.outcome.is_none() && matches!(made.call.sent, Sent::Request(..)))
+        self.made.iter().filter(|made| made.waits())
     }
 
     /// Looks at all that is open, and then closes it: the end of a program.
