@@ -18,6 +18,11 @@ impl VirtualWorker {
             object.kind == kind && parent.is_none_or(|parent| parent == request.handler_id)
         });
         let Some(found) = found else {
+            let handler = self.objects.get(request.handler_id).map(|handler| handler.part);
+            if let Some(part) = handler.filter(|part| self.parts.is_open(*part)) {
+                // A worker knows best what is wrong with that.
+                return self.forward(part, message, Effect::None, false, out);
+            }
             let reason = format!("{what} not found [method:{}]", method::name(request.method));
             return refuse_as(ErrorKind::NotFoundError, request.id, &reason, out);
         };

@@ -2,7 +2,7 @@
 //! hears what mediasoup's JS would hand to it: nothing of an object before its creation is
 //! answered, nothing after it closed the object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
 use mediasoup_horizontal::channel::{
@@ -26,8 +26,10 @@ pub enum State {
     Open,
     /// Closed by the app.
     Closed,
-    /// Gone by itself: its producer or its part is.
+    /// Gone by itself: its producer is.
     Gone,
+    /// Gone with its part.
+    Lost,
     Refused,
 }
 
@@ -45,6 +47,8 @@ pub struct Made {
     pub call: Call,
     /// Whether another one was under way at the same time.
     pub crossed: bool,
+    /// Whether it was under way when a part was lost.
+    pub at_loss: bool,
     pub outcome: Option<Outcome>,
 }
 
@@ -82,14 +86,53 @@ impl App {
             other.crossed = true;
             crossed = true;
         }
-        self.made.push(Made { call: call.clone(), crossed, outcome: None });
+        self.made.push(Made { call: call.clone(), crossed, at_loss: false, outcome: None });
         let id = u32::try_from(self.made.len()).expect("few calls");
         BytesMut::from(&call.message(id).into_bytes()[..])
     }
 
+    /// A part is lost now, and with it these transports.
+    pub fn loses(&mut self, transports: &[String]) {
+        for made in self.made.iter_mut().filter(|made| made.waits()) {
+            made.at_loss = true;
+        }
+        for id in transports {
+            self.close(id, State::Lost);
+        }
+    }
+
+    /// What lived in these transports, and what consumed it.
+    pub fn touched(&self, lost: &BTreeSet<&String>) -> BTreeSet<String> {
+        let mut touched: BTreeSet<String> = lost.iter().map(|id| (*id).clone()).collect();
+        let under = |owner: &Option<String>, touched: &BTreeSet<String>| {
+            owner.as_ref().is_some_and(|owner| touched.contains(owner))
+        };
+        for _ in 0..2 {
+            for (id, object) in &self.objects {
+                if under(&object.parent, &touched) {
+                    touched.insert(id.clone());
+                }
+            }
+            for made in &self.made {
+                if let (Effect::Create { id, .. }, Some((_, producer))) =
+                    (&made.call.effect, made.call.text.split_once(" of "))
+                    && producer.split(' ').next().is_some_and(|id| touched.contains(id))
+                {
+                    touched.insert(id.clone());
+                }
+            }
+        }
+        touched
+    }
+
+    /// The Router of a transport.
+    pub fn parent(&self, id: &str) -> Option<&str> {
+        self.objects.get(id)?.parent.as_deref()
+    }
+
     fn close(&mut self, id: &str, state: State) {
         let Some(object) = self.objects.get_mut(id) else { return };
-        if matches!(object.state, State::Closed | State::Gone) {
+        if matches!(object.state, State::Closed | State::Gone | State::Lost) {
             return;
         }
         object.state = state;

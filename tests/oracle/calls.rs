@@ -95,6 +95,9 @@ pub enum Step {
     Settle,
     /// A part dies. Only in programs with deaths.
     Kill(usize),
+    /// The link to a part goes down, or all links are up again.
+    LinkDown(usize),
+    LinksUp,
 }
 
 impl Display for Step {
@@ -104,6 +107,8 @@ impl Display for Step {
             Self::Deliver { queue, count } => write!(f, "  deliver {count} of queue {queue}"),
             Self::Settle => f.write_str("  settle"),
             Self::Kill(part) => write!(f, "  part {part} dies"),
+            Self::LinkDown(part) => write!(f, "  the link to part {part} goes down"),
+            Self::LinksUp => f.write_str("  all links are up"),
         }
     }
 }
