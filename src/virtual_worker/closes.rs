@@ -73,6 +73,7 @@ impl VirtualWorker {
                 _ => {}
             }
             self.shadows.forget(&id);
+            self.known.forget_transport(&id);
             self.facts.forget(&id);
         }
     }

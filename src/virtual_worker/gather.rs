@@ -150,8 +150,8 @@ impl VirtualWorker {
             let body = self.last_known(*part, gather.method, &gather.handler);
             bodies.extend(body.map(|body| (*part, body)));
         }
-        let home = self.home;
-        bodies.sort_by_key(|(part, _)| (*part != home, *part));
+        let owner = self.owner(&gather.handler);
+        bodies.sort_by_key(|(part, _)| (*part != owner, *part));
         let parts = bodies.len();
         let bodies = bodies.into_iter().map(|(_, body)| body).collect();
         let answer = compose::accepted(gather.library_id, merge(bodies, self.library_pid)?);

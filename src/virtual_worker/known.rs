@@ -2,23 +2,29 @@
 //! any earlier dump: all that the app made and closed there since. Figures and sockets are what
 //! the part said last.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use channel_schema::fbs::{
     common::{StringString, StringStringArray},
     request::Method,
-    response::Body,
+    response::{self, Body},
     router, web_rtc_server,
     worker::{self, ChannelMessageHandlers},
 };
 
-use super::{Object, ObjectKind, PartId, VirtualWorker};
+use super::{
+    Object, ObjectKind, Output, PartId, VirtualWorker, pipes::Own, requests::AppRequest,
+    tracking::Effect,
+};
+use crate::channel::{Message, compose};
 
 /// What parts said last of what only they can know.
 #[derive(Debug, Default)]
 pub struct Known {
     usage: HashMap<PartId, worker::ResourceUsageResponse>,
     servers: HashMap<(String, PartId), web_rtc_server::DumpResponse>,
+    /// By transport, what its `WebRtcServer` tells it by.
+    fragments: HashMap<String, String>,
 }
 
 impl Known {
@@ -34,6 +40,26 @@ impl Known {
         }
     }
 
+    /// Takes from the answer to a request of a transport's what its server's dump will show.
+    pub fn learn_fragment(&mut self, transport: &str, answer: &Message) {
+        use response::BodyRef as B;
+        let fragment = match compose::response_body(answer) {
+            Ok(B::WebRtcTransportDumpResponse(body)) => body.ice_parameters(),
+            Ok(B::TransportRestartIceResponse(body)) => {
+                let fragment = body.username_fragment().map(str::to_owned);
+                self.fragments.extend(fragment.map(|one| (transport.to_owned(), one)));
+                return;
+            }
+            _ => return,
+        };
+        let fragment = fragment.and_then(|one| Ok(one.username_fragment()?.to_owned()));
+        self.fragments.extend(fragment.map(|one| (transport.to_owned(), one)));
+    }
+
+    pub fn forget_transport(&mut self, id: &str) {
+        self.fragments.remove(id);
+    }
+
     pub fn forget_part(&mut self, part: PartId) {
         self.usage.remove(&part);
         self.servers.retain(|(_, on), _| *on != part);
@@ -45,6 +71,48 @@ impl Known {
 }
 
 impl VirtualWorker {
+    /// Takes from an answer for the app what views of a `WebRtcServer` need.
+    pub(super) fn learn_of_server(
+        &mut self,
+        part: PartId,
+        app: &AppRequest,
+        answer: &Message,
+        out: &mut Vec<Output>,
+    ) {
+        match (&app.effect, app.method) {
+            (Effect::Create { kind: ObjectKind::WebRtcServer, id, .. }, _) => {
+                self.look_at_server(id, part, out);
+            }
+            (Effect::Create { server: Some(_), id, .. }, _) if self.objects.get(id).is_some() => {
+                self.known.learn_fragment(id, answer);
+            }
+            (_, Method::TransportRestartIce) => {
+                let served = |object: &Object| object.server.is_some();
+                if self.objects.get(&app.handler).is_some_and(served) {
+                    self.known.learn_fragment(&app.handler, answer);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks a new `WebRtcServer` for its sockets.
+    pub(super) fn look_at_server(&mut self, id: &str, part: PartId, out: &mut Vec<Output>) {
+        if self.facts.servers.get(id).is_some_and(|server| server.parts.contains(&part)) {
+            self.ask(part, Method::WebrtcserverDump, id, None, Own::Look(id.to_owned()), out);
+        }
+    }
+
+    /// Takes the answer to that.
+    pub(super) fn saw_server(&mut self, id: &str, part: PartId, answer: &Message) {
+        if self.facts.servers.contains_key(id)
+            && let Ok(body) = compose::response_body(answer)
+            && let Ok(body) = Body::try_from(body)
+        {
+            self.known.remember(part, id, &body);
+        }
+    }
+
     /// The answer of a part that cannot be asked now, if the request has one with a body.
     pub(super) fn last_known(&self, part: PartId, method: Method, handler: &str) -> Option<Body> {
         Some(match method {
@@ -141,9 +209,14 @@ impl VirtualWorker {
         };
         let transports = self.objects.of_kind(ObjectKind::Transport).filter(on);
         let web_rtc_transport_ids: Vec<String> = transports.map(str::to_owned).collect();
-        let open: HashSet<&String> = web_rtc_transport_ids.iter().collect();
-        let mut fragments = last.local_ice_username_fragments;
-        fragments.retain(|one| open.contains(&one.web_rtc_transport_id));
+        let fragment = |id: &String| {
+            let fragment = self.known.fragments.get(id)?.clone();
+            Some(web_rtc_server::IceUserNameFragment {
+                local_ice_username_fragment: fragment,
+                web_rtc_transport_id: id.clone(),
+            })
+        };
+        let fragments = web_rtc_transport_ids.iter().filter_map(fragment).collect();
         web_rtc_server::DumpResponse {
             id: server.to_owned(),
             local_ice_username_fragments: fragments,

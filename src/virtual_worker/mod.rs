@@ -459,6 +459,9 @@ impl VirtualWorker {
             Effect::Close { id } => self.forget(id, out),
             Effect::None => {}
         }
+        if self.spreads() {
+            self.learn_of_server(part, app, answer, out);
+        }
     }
 
     /// Drops an object and all that goes with it.

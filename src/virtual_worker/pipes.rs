@@ -31,6 +31,8 @@ pub enum Own {
     Router(String),
     /// A `WebRtcServer` on a further part.
     Server(String),
+    /// The dump of a `WebRtcServer` that is new on a part.
+    Look(String),
     /// One end of a pair.
     End {
         pair: u64,

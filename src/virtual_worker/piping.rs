@@ -92,8 +92,10 @@ impl VirtualWorker {
                 };
                 self.end_answered(pair, end, state, answer, out);
             }
+            Own::Server(server) if accepted => self.look_at_server(&server, part, out),
+            Own::Look(server) if accepted => self.saw_server(&server, part, answer),
             _ if accepted => {}
-            Own::Any => {}
+            Own::Any | Own::Look(_) => {}
             Own::Router(router) => {
                 let text = format!("a part refused Router {router}: {}", why());
                 out.push(Output::Diagnostic(text));

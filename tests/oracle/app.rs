@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use mediasoup_horizontal::channel::{
     Envelope, Message, compose,
     fbs::{message, notification::Notification, response::Response},
-    method::Event,
+    method::{Event, Method},
 };
 
 use crate::calls::{Call, Effect, Sent};
@@ -35,6 +35,8 @@ pub enum State {
 
 #[derive(Debug, Clone)]
 pub struct Object {
+    /// What made it.
+    method: Option<Method>,
     pub state: State,
     parent: Option<String>,
     server: Option<String>,
@@ -71,12 +73,17 @@ impl App {
     pub fn call(&mut self, call: &Call) -> BytesMut {
         match &call.effect {
             Effect::Create { id, parent, server } => {
-                self.objects.entry(id.clone()).or_insert_with(|| Object {
+                let fresh = || Object {
+                    method: call.method(),
                     state: State::Asked,
                     parent: parent.clone(),
                     server: server.clone(),
                     events: Vec::new(),
-                });
+                };
+                let object = self.objects.entry(id.clone()).or_insert_with(fresh);
+                if !matches!(object.state, State::Asked | State::Open) {
+                    *object = fresh();
+                }
             }
             Effect::Close(id) => self.close(id, State::Closed),
             Effect::None => {}
@@ -224,20 +231,24 @@ impl App {
 
     /// Looks at all that is open, and then closes it: the end of a program.
     pub fn epilogue(&self) -> (Vec<Call>, Vec<Call>) {
-        use mediasoup_horizontal::channel::method::Method as M;
+        use Method as M;
+
         let open = || self.objects.iter().filter(|(_, object)| object.state == State::Open);
         let mut looks = vec![Call::request("at the end", M::WorkerDump, "", None)];
         let mut closes = Vec::new();
-        for (id, _) in open() {
-            let method = match id.split('-').next() {
-                Some("server") => M::WebrtcserverDump,
-                Some("router") => M::RouterDump,
-                Some("transport") => M::TransportDump,
-                Some("producer") => M::ProducerDump,
-                Some("consumer") => M::ConsumerDump,
-                Some("dataproducer") => M::DataproducerDump,
-                Some("dataconsumer") => M::DataconsumerDump,
-                _ => continue,
+        for (id, object) in open() {
+            let Some(made_by) = object.method else { continue };
+            let method = match made_by {
+                M::WorkerCreateWebrtcserver => M::WebrtcserverDump,
+                M::WorkerCreateRouter => M::RouterDump,
+                M::TransportProduce => M::ProducerDump,
+                M::TransportConsume => M::ConsumerDump,
+                M::TransportProduceData => M::DataproducerDump,
+                M::TransportConsumeData => M::DataconsumerDump,
+                M::RouterCreateActivespeakerobserver | M::RouterCreateAudiolevelobserver => {
+                    continue;
+                }
+                _ => M::TransportDump,
             };
             looks.push(Call::request("at the end", method, id, None));
             let (method, body) = match method {

@@ -54,6 +54,13 @@ impl Call {
         self
     }
 
+    pub fn method(&self) -> Option<Method> {
+        match &self.sent {
+            Sent::Request(method, ..) => Some(*method),
+            Sent::Notification(..) => None,
+        }
+    }
+
     /// The method's name.
     pub fn name(&self) -> &'static str {
         match &self.sent {
