@@ -66,6 +66,12 @@ export interface HorizontalOptions {
    * On how many mediasoup-workers the objects of one Worker may live. Default 1, with `scatter` 3.
    */
   maxParts?: number;
+  /**
+   * What becomes of a Worker that loses one of several mediasoup-workers: it lives on without what
+   * was there (`continue`), or it dies (`died`). Default: it lives on, unless a PlainTransport or
+   * DirectTransport was there, which have no event to tell.
+   */
+  onPartLost?: 'continue' | 'died';
 }
 
 /**

@@ -28,6 +28,9 @@ const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream
  * tests).
  * @property {number} [maxParts] On how many mediasoup-workers the objects of one Worker may live.
  * Default 1, with `scatter` 3.
+ * @property {'continue' | 'died'} [onPartLost] What becomes of a Worker that loses one of several
+ * mediasoup-workers: it lives on without what was there (`continue`), or it dies (`died`). Default:
+ * it lives on, unless a PlainTransport or DirectTransport was there, which have no event to tell.
  */
 
 /**
@@ -156,7 +159,8 @@ class Horizontal {
 
     const { NativeCore } = loadBinding();
     const core = new NativeCore();
-    const { connectTimeoutMs, selfAddresses, announcedMode, placement, maxParts } = this.#options;
+    const { connectTimeoutMs, selfAddresses, announcedMode, placement, maxParts, onPartLost } =
+      this.#options;
 
     this.#socket = unwrap(
       core.start(
@@ -166,6 +170,7 @@ class Horizontal {
           announcedMode: announcedMode ?? null,
           placement: placement ?? null,
           maxParts: maxParts ?? null,
+          onPartLost: onPartLost ?? null,
           environment: process.env,
           stub: stubPath,
           mediasoupDir: MEDIASOUP_DIR,

@@ -270,7 +270,9 @@ impl Bench {
                     }
                 }
                 Output::Diagnostic(_) => {}
-                Output::OpenPart(_) | Output::ClosePart(_) => panic!("one part is all it has"),
+                Output::OpenPart(_) | Output::ClosePart(_) | Output::Lost { .. } => {
+                    panic!("one part is all it has")
+                }
             }
         }
     }

@@ -43,6 +43,7 @@ const own = new horizontal.Horizontal(
     selfAddresses: ['192.0.2.1'],
     placement: 'scatter',
     maxParts: 3,
+    onPartLost: 'continue',
   },
 );
 own satisfies typeof horizontal.horizontal;

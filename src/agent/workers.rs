@@ -229,6 +229,8 @@ impl Forward {
                     Some(WorkerEvent::Message(bytes)) => self.send(Body::Channel(bytes.freeze())).await,
                     Some(WorkerEvent::Stdout(bytes)) => self.send(Body::Stdout(bytes)).await,
                     Some(WorkerEvent::Stderr(bytes)) => self.send(Body::Stderr(bytes)).await,
+                    // Its workers are of its own host.
+                    Some(WorkerEvent::LinkDown | WorkerEvent::LinkUp) => {}
                     Some(WorkerEvent::Exited(exit)) => break exit,
                     None => break Exit::Lost("the agent lost the worker".to_owned()),
                 },

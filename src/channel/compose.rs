@@ -94,6 +94,16 @@ pub fn refusal(message: &Message) -> Option<String> {
     }
 }
 
+/// The class of the error of a refused request.
+pub fn refusal_class(message: &Message) -> Option<String> {
+    match view(message).ok()? {
+        message::BodyRef::Response(response) => {
+            response.error().ok()?.map(std::borrow::ToOwned::to_owned)
+        }
+        _ => None,
+    }
+}
+
 /// Any message as owned data.
 pub fn to_owned(message: &Message) -> Result<message::Body, DecodeError> {
     Ok(view(message)?.try_into()?)

@@ -119,6 +119,22 @@ pub fn is_worker_method(method: Method) -> bool {
     (method as u8) <= (Method::WorkerCloseRouter as u8)
 }
 
+/// Whether the method closes an object.
+pub fn closes(method: Method) -> bool {
+    use Method as M;
+    matches!(
+        method,
+        M::WorkerWebrtcserverClose
+            | M::WorkerCloseRouter
+            | M::RouterCloseTransport
+            | M::RouterCloseRtpobserver
+            | M::TransportCloseProducer
+            | M::TransportCloseConsumer
+            | M::TransportCloseDataproducer
+            | M::TransportCloseDataconsumer
+    )
+}
+
 /// Whether a worker takes the notification with this table as its body.
 pub(super) fn takes_notification(event: Event, body: Option<usize>) -> bool {
     let needed = match event {

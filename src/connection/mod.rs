@@ -61,6 +61,10 @@ pub enum WorkerEvent {
     Stdout(Bytes),
     /// Bytes that the worker wrote to its stderr.
     Stderr(Bytes),
+    /// The link to the worker's host is down for now. What is sent to the worker waits.
+    LinkDown,
+    /// That link is up again, and what waited is on its way.
+    LinkUp,
     /// The worker is gone. Always the last event.
     Exited(Exit),
 }
@@ -81,7 +85,7 @@ impl queue::Weight for WorkerEvent {
         match self {
             Self::Message(bytes) => ITEM_OVERHEAD + bytes.len(),
             Self::Stdout(bytes) | Self::Stderr(bytes) => ITEM_OVERHEAD + bytes.len(),
-            Self::Exited(_) => ITEM_OVERHEAD,
+            Self::LinkDown | Self::LinkUp | Self::Exited(_) => ITEM_OVERHEAD,
         }
     }
 }

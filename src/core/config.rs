@@ -24,7 +24,7 @@ use crate::{
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
     net::{InvalidToken, InvalidUrl, Token},
-    virtual_worker::Spread,
+    virtual_worker::{OnPartLost, Spread},
     worker_process::{Binaries, BinarySources, Environment, InstalledWorker},
 };
 
@@ -42,10 +42,13 @@ pub const SELF_ADDRESSES: &str = "MEDIASOUP_HORIZONTAL_SELF_ADDRESSES";
 pub const PLACEMENT: &str = "MEDIASOUP_HORIZONTAL_PLACEMENT";
 /// On how many real workers the objects of one Worker may live.
 pub const MAX_PARTS: &str = "MEDIASOUP_HORIZONTAL_MAX_PARTS";
+/// What becomes of a Worker of the app that loses one of them: `continue` or `died`.
+pub const ON_PART_LOST: &str = "MEDIASOUP_HORIZONTAL_ON_PART_LOST";
 /// As many where nobody says how many, once they are more than one at all.
 const SCATTER_PARTS: usize = 3;
 /// A Worker of the app on one real worker, as mediasoup has it.
-pub const ONE_PART: Spread = Spread { max_parts: 1, scatter: false };
+pub const ONE_PART: Spread =
+    Spread { max_parts: 1, scatter: false, on_part_lost: OnPartLost::Careful };
 /// Name of the connection to this host.
 const LOCAL: &str = "local";
 
@@ -58,6 +61,7 @@ pub struct Options {
     pub announced_mode: Option<Announced>,
     pub placement: Option<Placement>,
     pub max_parts: Option<NonZeroUsize>,
+    pub on_part_lost: Option<PartLost>,
     /// The app's environment, copied where it may be read.
     pub environment: HashMap<String, String>,
     /// Path of the stub, which is never taken for a worker.
@@ -81,6 +85,14 @@ pub enum Placement {
     Home,
     /// Every transport on the next real worker in turn. For tests.
     Scatter,
+}
+
+/// What becomes of a Worker of the app that loses one of its real workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartLost {
+    Continue,
+    Died,
 }
 
 /// One connection to make. No `Debug`: tokens are secrets.
@@ -119,6 +131,8 @@ pub enum ConfigError {
     Timeout { value: String, source: ParseIntError },
     #[error("{PLACEMENT}={0}: neither home nor scatter")]
     Placement(String),
+    #[error("{ON_PART_LOST}={0}: neither continue nor died")]
+    OnPartLost(String),
     #[error("{MAX_PARTS}={value}: {source}")]
     MaxParts { value: String, source: ParseIntError },
 }
@@ -161,7 +175,17 @@ impl Options {
         };
         let scatter = placement == Placement::Scatter;
         let unsaid = if scatter { SCATTER_PARTS } else { ONE_PART.max_parts };
-        Ok(Spread { max_parts: max_parts.map_or(unsaid, NonZeroUsize::get), scatter })
+        let max_parts = max_parts.map_or(unsaid, NonZeroUsize::get);
+        Ok(Spread { max_parts, scatter, on_part_lost: self.on_part_lost()? })
+    }
+
+    fn on_part_lost(&self) -> Result<OnPartLost, ConfigError> {
+        Ok(match (self.on_part_lost, self.variable(ON_PART_LOST)) {
+            (Some(PartLost::Continue), _) | (None, Some("continue")) => OnPartLost::Continue,
+            (Some(PartLost::Died), _) | (None, Some("died")) => OnPartLost::Died,
+            (None, Some(other)) => return Err(ConfigError::OnPartLost(other.to_owned())),
+            (None, None) => OnPartLost::Careful,
+        })
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
@@ -309,7 +333,7 @@ mod tests {
 
     #[test]
     fn spreads_as_told() {
-        let spread = |max_parts, scatter| Spread { max_parts, scatter };
+        let spread = |max_parts, scatter| Spread { max_parts, scatter, ..Spread::default() };
         let table = [
             ("{}", None, None, spread(1, false)),
             ("{}", Some("home"), None, spread(1, false)),
@@ -324,6 +348,30 @@ mod tests {
             let options = options(json, placement, max_parts);
             assert_eq!(options.spread().unwrap(), expected, "{json} {placement:?} {max_parts:?}");
         }
+    }
+
+    #[test]
+    fn loses_parts_as_told() {
+        let with = |json: &str, variable: Option<&str>| {
+            let mut options = options(json, None, None);
+            let variable = variable.map(|value| (ON_PART_LOST.to_owned(), value.to_owned()));
+            options.environment.extend(variable);
+            options.spread().map(|spread| spread.on_part_lost).map_err(|error| error.to_string())
+        };
+        let table = [
+            ("{}", None, OnPartLost::Careful),
+            ("{}", Some(""), OnPartLost::Careful),
+            ("{}", Some("continue"), OnPartLost::Continue),
+            ("{}", Some(" died "), OnPartLost::Died),
+            (r#"{"onPartLost":null}"#, Some("died"), OnPartLost::Died),
+            (r#"{"onPartLost":"continue"}"#, Some("died"), OnPartLost::Continue),
+            (r#"{"onPartLost":"died"}"#, None, OnPartLost::Died),
+        ];
+        for (json, variable, expected) in table {
+            assert_eq!(with(json, variable), Ok(expected), "{json} {variable:?}");
+        }
+        let refused = with("{}", Some("weep")).unwrap_err();
+        assert_eq!(refused, format!("{ON_PART_LOST}=weep: neither continue nor died"));
     }
 
     #[test]

@@ -18,6 +18,11 @@ impl VirtualWorker {
             object.kind == kind && parent.is_none_or(|parent| parent == request.handler_id)
         });
         let Some(found) = found else {
+            let handler = self.objects.get(request.handler_id).map(|handler| handler.part);
+            if let Some(part) = handler.filter(|part| self.parts.is_open(*part)) {
+                // A worker knows best what is wrong with that.
+                return self.forward(part, message, Effect::None, false, out);
+            }
             let reason = format!("{what} not found [method:{}]", method::name(request.method));
             return refuse_as(ErrorKind::NotFoundError, request.id, &reason, out);
         };
@@ -68,6 +73,7 @@ impl VirtualWorker {
                 _ => {}
             }
             self.shadows.forget(&id);
+            self.known.forget_transport(&id);
             self.facts.forget(&id);
         }
     }
@@ -93,6 +99,7 @@ impl VirtualWorker {
 
     fn close_replicas(&mut self, id: &str, owner: PartId, out: &mut Vec<Output>) {
         let Some(facts) = self.facts.servers.remove(id) else { return };
+        self.known.forget_server(id);
         for part in facts.parts.into_iter().filter(|part| *part != owner) {
             let body = worker::CloseWebRtcServerRequest { web_rtc_server_id: id.to_owned() };
             let body = request::Body::WorkerCloseWebRtcServerRequest(Box::new(body));

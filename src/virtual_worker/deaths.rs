@@ -11,11 +11,11 @@ use channel_schema::fbs::{
 };
 
 use super::{
-    Fate, Object, ObjectKind, Output, PartId, VirtualWorker, facts::TransportKind, pipes::Own,
-    refuse_as, requests::Pending, tracking::Effect,
+    Fate, Object, ObjectKind, OnPartLost, Output, PartId, VirtualWorker, facts::TransportKind,
+    pipes::Own, refuse_as, requests::Pending, routing::refuse_unknown, tracking::Effect,
 };
 use crate::channel::{
-    Envelope,
+    Envelope, Message,
     compose::{self, ErrorKind},
     fbs::request::Method,
     method,
@@ -29,98 +29,121 @@ impl VirtualWorker {
             self.part_failed(part, why, out);
             return Fate::LivesOn;
         }
-        if self.dies_with(part) {
-            self.parts.remove(part);
+        let dies = self.dies_with(part);
+        self.parts.remove(part);
+        if dies {
             return Fate::Dies;
         }
-        self.parts.remove(part);
         if self.closing {
             return Fate::LivesOn;
         }
         out.push(Output::Diagnostic(format!("lost a part of a Worker: {why}")));
-        // What was not made yet has no other part to go to.
-        self.answer_for(part, out);
+        self.known.forget_part(part);
+        let mut again = self.answer_for(part, out);
+        self.drop_pairs_of(part, &mut again, out);
         if part == self.home {
-            self.move_home(out);
+            let open = self.parts.open();
+            self.home = self.parts.up_or(open.first().copied().unwrap_or(part));
         }
-        self.drop_pairs_of(part, out);
-        self.lose_objects(part, out);
+        self.move_owned(part, out);
+        self.lose_objects(part, why, out);
+        for message in again {
+            self.request(message, out);
+        }
         Fate::LivesOn
     }
 
-    /// Whether the app loses more than it could be told of.
+    /// Whether the app loses more than it could be told of, or than it wants to go on without.
     fn dies_with(&self, part: PartId) -> bool {
         if self.closing || !self.spreads() {
             return part == self.home;
         }
-        // Recordings must not die silently: these have no event that tells.
-        let silent = self.objects.of_kind(ObjectKind::Transport).any(|id| {
+        let survives = |router: &super::facts::RouterFacts| {
+            router.parts.iter().any(|other| *other != part && self.parts.is_open(*other))
+        };
+        let lost = match self.facts.routers.len() {
+            0 => part == self.home,
+            _ => !self.facts.routers.values().any(survives),
+        };
+        lost || match self.spread.on_part_lost {
+            OnPartLost::Continue => false,
+            OnPartLost::Died => true,
+            OnPartLost::Careful => self.ends_silently(part),
+        }
+    }
+
+    /// Whether something lives there that has no event to tell its end.
+    fn ends_silently(&self, part: PartId) -> bool {
+        self.objects.of_kind(ObjectKind::Transport).any(|id| {
             let lost = self.objects.get(id).is_some_and(|object| object.part == part);
             let facts = self.facts.transports.get(id);
             lost && facts.is_some_and(|facts| {
                 matches!(facts.kind, TransportKind::Plain | TransportKind::Direct)
             })
-        });
-        let survives = self.facts.routers.values().any(|router| {
-            router.parts.iter().any(|other| *other != part && self.parts.is_open(*other))
-        });
-        silent || (part == self.home && !survives)
+        })
     }
 
-    /// Another part becomes the home of Routers and servers.
-    fn move_home(&mut self, out: &mut Vec<Output>) {
-        let lost = self.home;
-        let Some(home) = self.parts.open().first().copied() else { return };
-        self.home = home;
-        for id in self.objects.on(lost) {
-            let Some(kind) = self.objects.get(&id).map(|object| object.kind) else { continue };
-            match kind {
-                ObjectKind::Router => {
-                    let parts = self.facts.routers.get(&id).map(|facts| &facts.parts);
-                    let other = parts.and_then(|parts| {
-                        parts.iter().find(|part| **part != lost && self.parts.is_open(**part))
-                    });
-                    let owner = other.copied().unwrap_or(home);
-                    self.objects.move_one(&id, owner);
-                    self.spread_router(&id, owner, out);
-                }
-                ObjectKind::WebRtcServer => {
-                    self.objects.move_one(&id, home);
-                    self.replicate(&id, home, out);
-                }
-                _ => {}
+    /// Whether the app's request can be made again where its handler lives on.
+    pub(super) fn outlives_parts(&self, handler: &str, method: Method) -> bool {
+        use ObjectKind::{Router, RtpObserver, WebRtcServer};
+        self.spreads()
+            && !method::closes(method)
+            && match self.objects.get(handler) {
+                None => method::is_worker_method(method),
+                Some(object) => matches!(object.kind, Router | RtpObserver | WebRtcServer),
             }
-        }
     }
 
-    fn answer_for(&mut self, part: PartId, out: &mut Vec<Output>) {
+    /// Answers what the part was asked. Gives back what can be asked again elsewhere.
+    fn answer_for(&mut self, part: PartId, out: &mut Vec<Output>) -> Vec<Message> {
+        let mut again = Vec::new();
         for pending in self.requests.take_all(part) {
             match pending {
-                Pending::App(app) => {
+                Pending::App(app) if method::closes(app.method) => {
+                    // It is gone, as asked.
+                    let answer = compose::accepted(app.library_id, None);
+                    out.push(Output::Library(answer.into_bytes().freeze()));
+                }
+                Pending::App(app) | Pending::Taken(app, _) => {
+                    let mut there = true;
                     if let Effect::Create { id, .. } = &app.effect
                         && app.registered
                     {
-                        self.forget(id, out);
+                        there = self.objects.get(id).is_some_and(|object| object.part == part);
+                        if there {
+                            self.forget(id, out);
+                        }
                     }
-                    let reason = format!(
-                        "Channel request handler with ID {} not found [method:{}]",
-                        app.handler,
-                        method::name(app.method)
-                    );
-                    refuse_as(ErrorKind::NotFoundError, app.library_id, &reason, out);
+                    match app.again {
+                        Some(message) if there => self.keep(*message, &mut again),
+                        _ => {
+                            let reason = format!(
+                                "Channel request handler with ID {} not found [method:{}]",
+                                app.handler,
+                                method::name(app.method)
+                            );
+                            refuse_as(ErrorKind::NotFoundError, app.library_id, &reason, out);
+                        }
+                    }
                 }
                 Pending::Piece(id) => self.piece(part, id, None, false, out),
                 Pending::Own(_) => {}
             }
         }
+        again
     }
 
-    fn drop_pairs_of(&mut self, part: PartId, out: &mut Vec<Output>) {
+    fn drop_pairs_of(&mut self, part: PartId, again: &mut Vec<Message>, out: &mut Vec<Output>) {
         // Pipes first: consumers elsewhere hear that their Producer is gone.
         for pipe in self.pipes.pipes_where(|pipe| pipe.from == part) {
             self.close_pipe(pipe, false, true, out);
         }
         for pipe in self.pipes.pipes_where(|pipe| pipe.to == part) {
+            let found = self.pipes.pipe_mut(pipe);
+            let waiting = found.map(|pipe| std::mem::take(&mut pipe.waiting)).unwrap_or_default();
+            for message in waiting {
+                self.give_up_or_keep(message, again, out);
+            }
             self.close_pipe(pipe, true, false, out);
         }
         let with = |pair: &super::pipes::Pair| pair.ends.iter().any(|end| end.part == part);
@@ -135,18 +158,84 @@ impl VirtualWorker {
         }
     }
 
-    fn lose_objects(&mut self, part: PartId, out: &mut Vec<Output>) {
-        let mut observers = Vec::new();
-        for id in self.objects.on(part) {
+    /// A request that waited for a pipe to the lost part.
+    fn give_up_or_keep(
+        &mut self,
+        message: Message,
+        again: &mut Vec<Message>,
+        out: &mut Vec<Output>,
+    ) {
+        let Envelope::Request(request) = message.envelope() else { return };
+        if self.outlives_parts(request.handler_id, request.method) {
+            return self.keep(message, again);
+        }
+        refuse_unknown(&request, out);
+        if let Ok(Effect::Create { id, .. }) = super::tracking::effect(&request, &message) {
+            self.forget(&id, out);
+        }
+    }
+
+    /// Keeps a request to be made again. A Producer that it adds is not one that a moved observer
+    /// has already.
+    fn keep(&mut self, message: Message, again: &mut Vec<Message>) {
+        if let Envelope::Request(request) = message.envelope()
+            && let Ok(request::BodyRef::RtpObserverAddProducerRequest(body)) =
+                compose::request_body(&message)
+            && let Some(observer) = self.facts.observers.get_mut(request.handler_id)
+            && let Ok(producer) = body.producer_id()
+        {
+            observer.producers.remove(producer);
+        }
+        again.push(message);
+    }
+
+    /// Routers and servers live on elsewhere. Those that were there alone are made anew, empty.
+    fn move_owned(&mut self, lost: PartId, out: &mut Vec<Output>) {
+        for id in self.objects.on(lost) {
             let Some(kind) = self.objects.get(&id).map(|object| object.kind) else { continue };
             match kind {
-                ObjectKind::Transport => {
-                    self.tell_of_end(&id, out);
-                    self.forget(&id, out);
+                ObjectKind::Router => {
+                    let parts = self.facts.routers.get(&id).map(|facts| &facts.parts);
+                    let other = parts.and_then(|parts| parts.first().copied());
+                    let owner = self.parts.up_or(self.home);
+                    let owner = other.unwrap_or(owner);
+                    self.objects.move_one(&id, owner);
+                    self.spread_router(&id, owner, out);
                 }
-                ObjectKind::RtpObserver => observers.push(id),
+                ObjectKind::WebRtcServer => {
+                    let parts = self.facts.servers.get(&id).map(|facts| &facts.parts);
+                    let other = parts.and_then(|parts| parts.first().copied());
+                    let owner = self.parts.up_or(self.home);
+                    let owner = other.unwrap_or(owner);
+                    self.objects.move_one(&id, owner);
+                    self.replicate(&id, owner, out);
+                }
                 _ => {}
             }
+        }
+    }
+
+    fn lose_objects(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) {
+        let mut observers = Vec::new();
+        let mut transports = Vec::new();
+        let mut on = self.objects.on(part);
+        on.sort_unstable();
+        for id in on {
+            let Some(kind) = self.objects.get(&id).map(|object| object.kind) else { continue };
+            match kind {
+                ObjectKind::RtpObserver => observers.push(id),
+                ObjectKind::Router | ObjectKind::WebRtcServer => {}
+                _ => {
+                    out.push(Output::Lost { kind, id: id.clone(), reason: why.to_owned() });
+                    if kind == ObjectKind::Transport {
+                        transports.push(id);
+                    }
+                }
+            }
+        }
+        for id in transports {
+            self.tell_of_end(&id, out);
+            self.forget(&id, out);
         }
         for id in observers {
             self.move_observer(&id, out);
@@ -170,45 +259,71 @@ impl VirtualWorker {
             let body = Body::WebRtcTransportDtlsStateChangeNotification(Box::new(dtls));
             tell(Event::WebrtctransportDtlsStateChange, body);
         }
-        if facts.sctp {
+        // A pipe without SCTP has no state of its own.
+        if facts.sctp || facts.kind == TransportKind::Pipe {
             let sctp = SctpStateChangeNotification { sctp_state: SctpState::Closed };
             let body = Body::TransportSctpStateChangeNotification(Box::new(sctp));
             tell(Event::TransportSctpStateChange, body);
         }
     }
 
-    /// Makes an observer again at home, with the Producers that are left.
+    /// The part for an observer of that Router.
+    pub(super) fn place_observer(&self, router: &str) -> PartId {
+        if self.parts.is_up(self.home) {
+            return self.home;
+        }
+        let facts = self.facts.routers.get(router);
+        let mut parts = facts.into_iter().flat_map(|facts| &facts.parts);
+        let near = parts.find(|part| self.parts.is_up(**part)).copied();
+        near.unwrap_or_else(|| self.parts.up_or(self.home))
+    }
+
+    /// Makes an observer again on another part, with the Producers that are left.
     fn move_observer(&mut self, id: &str, out: &mut Vec<Output>) {
         let Some(Object { parent: Some(router), .. }) = self.objects.get(id).cloned() else {
             return;
         };
         let Some(observer) = self.facts.observers.get(id).cloned() else { return };
-        let home = self.home;
-        self.objects.move_one(id, home);
-        self.spread_router(&router, home, out);
+        let to = self.place_observer(&router);
+        self.objects.move_one(id, to);
+        self.spread_router(&router, to, out);
         let Envelope::Request(request) = observer.create.envelope() else { return };
         let body = compose::request_body(&observer.create).ok();
         let body = body.and_then(|body| request::Body::try_from(body).ok());
-        self.ask(home, request.method, &router, body, Own::Any, out);
+        self.ask(to, request.method, &router, body, Own::Any, out);
+        if observer.paused {
+            self.ask(to, Method::RtpobserverPause, id, None, Own::Any, out);
+        }
         for producer in observer.producers {
-            let body = rtp_observer::AddProducerRequest { producer_id: producer.clone() };
-            let body = request::Body::RtpObserverAddProducerRequest(Box::new(body));
             let Some(part) = self.objects.get(&producer).map(|producer| producer.part) else {
                 continue;
             };
-            let pipe = if part == home { None } else { self.pipe(&producer, false, home, out) };
-            if let Some(pipe) = pipe {
-                self.pipes.add_user(pipe, id);
+            if part == to {
+                self.feed(id, &producer, to, out);
+                continue;
             }
-            let fed = pipe.and_then(|pipe| self.pipes.pipe(pipe)).is_none_or(|pipe| pipe.started);
-            if fed {
-                self.ask(home, Method::RtpobserverAddProducer, id, Some(body), Own::Any, out);
-            } else {
-                // Fed again as soon as the app adds it anew.
+            let Some(pipe) = self.pipe(&producer, false, to, out) else {
                 out.push(Output::Diagnostic(format!(
-                    "RtpObserver {id} lost Producer {producer} with its part"
+                    "RtpObserver {id} lost Producer {producer}: no way to its part"
                 )));
+                continue;
+            };
+            self.pipes.add_user(pipe, id);
+            match self.pipes.pipe_mut(pipe) {
+                Some(pipe) if !pipe.started => pipe.observers.push(id.to_owned()),
+                _ => self.feed(id, &producer, to, out),
             }
+        }
+    }
+
+    /// Gives a moved observer one of its Producers again, if it is still to have it.
+    pub(super) fn feed(&mut self, id: &str, producer: &str, to: PartId, out: &mut Vec<Output>) {
+        let wanted = self.objects.get(id).is_some_and(|observer| observer.part == to)
+            && self.facts.observers.get(id).is_some_and(|one| one.producers.contains(producer));
+        if wanted {
+            let body = rtp_observer::AddProducerRequest { producer_id: producer.to_owned() };
+            let body = request::Body::RtpObserverAddProducerRequest(Box::new(body));
+            self.ask(to, Method::RtpobserverAddProducer, id, Some(body), Own::Any, out);
         }
     }
 }

@@ -53,6 +53,7 @@ pub struct TransportFacts {
 pub struct Observer {
     pub create: Message,
     pub producers: BTreeSet<String>,
+    pub paused: bool,
 }
 
 /// Where a Router lives.
@@ -82,6 +83,8 @@ pub struct Facts {
     pub observers: HashMap<String, Observer>,
     pub routers: HashMap<String, RouterFacts>,
     pub servers: HashMap<String, Server>,
+    /// What a consumer of either kind consumes.
+    pub consumed: HashMap<String, String>,
     /// Consumers of the app of type pipe and kind audio.
     pub audio_pipes: HashSet<String>,
 }
@@ -118,11 +121,15 @@ impl Facts {
                 self.data.insert(id.to_owned(), data);
             }
             BodyRef::TransportConsumeRequest(body) => {
+                self.consumed.insert(id.to_owned(), body.producer_id()?.to_owned());
                 if body.type_()? == rtp_parameters::Type::Pipe
                     && body.kind()? == rtp_parameters::MediaKind::Audio
                 {
                     self.audio_pipes.insert(id.to_owned());
                 }
+            }
+            BodyRef::TransportConsumeDataRequest(body) => {
+                self.consumed.insert(id.to_owned(), body.data_producer_id()?.to_owned());
             }
             BodyRef::WorkerCreateRouterRequest(_) => {
                 let parts = BTreeSet::from([part]);
@@ -177,7 +184,7 @@ impl Facts {
                         | Method::RouterCreateAudiolevelobserver
                 ) {
                     let producers = BTreeSet::new();
-                    let observer = Observer { create: message.clone(), producers };
+                    let observer = Observer { create: message.clone(), producers, paused: false };
                     self.observers.insert(id.to_owned(), observer);
                 }
                 return Ok(());
@@ -193,6 +200,7 @@ impl Facts {
         self.data.remove(id);
         self.transports.remove(id);
         self.observers.remove(id);
+        self.consumed.remove(id);
         self.audio_pipes.remove(id);
     }
 
@@ -202,6 +210,9 @@ impl Facts {
         }
         if let Some(data) = self.data.get_mut(id) {
             data.paused = paused;
+        }
+        if let Some(observer) = self.observers.get_mut(id) {
+            observer.paused = paused;
         }
     }
 }

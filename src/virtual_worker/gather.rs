@@ -1,25 +1,25 @@
 //! Answers that several parts make up together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use channel_schema::fbs::{
-    common::{StringString, StringStringArray},
-    response::{Body, BodyRef},
-    router, web_rtc_server, worker,
-};
+use channel_schema::fbs::response::Body;
 
-use super::{Output, PartId, VirtualWorker, pipes::is_own, requests::Pending};
+use super::{Output, PartId, VirtualWorker, merge::merge, requests::Pending};
 use crate::channel::{
     Message,
     compose::{self, DecodeError, ErrorKind},
     envelope::RequestEnvelope,
     fbs::request::Method,
+    framing::MESSAGE_MAX,
+    method,
 };
 
 /// One answer in the making.
 #[derive(Debug)]
 pub struct Gather {
     library_id: u32,
+    method: Method,
+    handler: String,
     /// What is said when no part is left to answer.
     orphaned: String,
     left: BTreeSet<PartId>,
@@ -31,11 +31,24 @@ pub struct Gather {
 #[derive(Debug, Default)]
 pub struct Gathers {
     last: u64,
-    by_id: HashMap<u64, Gather>,
+    by_id: BTreeMap<u64, Gather>,
+}
+
+/// Why several answers give none.
+#[derive(Debug, thiserror::Error)]
+enum GatherError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(
+        "the answers of {parts} workers to {method} are {bytes} bytes together, more than the \
+         {MESSAGE_MAX} that one message may have; ask for smaller parts of it"
+    )]
+    TooLong { parts: usize, method: &'static str, bytes: usize },
 }
 
 impl VirtualWorker {
-    /// Sends a request of the library to several parts and answers it when all did.
+    /// Sends a request of the library to several parts. It is answered when all did whose link is
+    /// up: to the others it goes all the same, and their answers come too late to matter.
     pub(super) fn gather(
         &mut self,
         message: &Message,
@@ -47,6 +60,8 @@ impl VirtualWorker {
         let id = self.gathers.last;
         let gather = Gather {
             library_id: request.id,
+            method: request.method,
+            handler: request.handler_id.to_owned(),
             orphaned: super::routing::not_found(&request),
             left: parts.iter().copied().collect(),
             answers: BTreeMap::new(),
@@ -84,19 +99,36 @@ impl VirtualWorker {
             Some(answer) => gather.refusal = gather.refusal.take().or(Some(answer)),
             None => {}
         }
-        if !gather.left.is_empty() {
+        self.may_answer(id, out);
+    }
+
+    /// The link to that part is down: what it has not answered yet goes on without it.
+    pub(super) fn wait_no_longer_for(&mut self, part: PartId, out: &mut Vec<Output>) {
+        let waiting = self.gathers.by_id.iter().filter(|(_, one)| one.left.contains(&part));
+        let waiting: Vec<u64> = waiting.map(|(id, _)| *id).collect();
+        for id in waiting {
+            self.may_answer(id, out);
+        }
+    }
+
+    /// Answers if all did that can. Without any answer there is nothing to say yet.
+    fn may_answer(&mut self, id: u64, out: &mut Vec<Output>) {
+        let Some(gather) = self.gathers.by_id.get(&id) else { return };
+        let silent = gather.answers.is_empty() && gather.refusal.is_none();
+        let waits = gather.left.iter().any(|part| silent || self.parts.is_up(*part));
+        if waits {
             return;
         }
         let Some(gather) = self.gathers.by_id.remove(&id) else { return };
         let library_id = gather.library_id;
-        if gather.answers.is_empty() && gather.refusal.is_none() {
+        if silent {
             let kind = ErrorKind::NotFoundError;
             return super::refuse_as(kind, library_id, &gather.orphaned, out);
         }
         let answer = match gather.refusal {
             Some(mut refusal) => refusal.patch_id(library_id).then_some(refusal),
-            None => match merge(&gather.answers, self.library_pid) {
-                Ok(body) => Some(compose::accepted(library_id, body)),
+            None => match self.together(&gather) {
+                Ok(answer) => Some(answer),
                 Err(error) => return super::refuse(library_id, &error.to_string(), out),
             },
         };
@@ -104,137 +136,31 @@ impl VirtualWorker {
             out.push(Output::Library(answer.into_bytes().freeze()));
         }
     }
-}
 
-/// The bodies of all parts as one. The parts are in order, so that the home comes first.
-fn merge(answers: &BTreeMap<PartId, Message>, pid: u32) -> Result<Option<Body>, DecodeError> {
-    let mut merged: Option<Body> = None;
-    for answer in answers.values() {
-        let compose::Answer::Body(body) = compose::answer_body(answer)? else { continue };
-        merged = Some(match (merged, body) {
-            (None, BodyRef::WorkerDumpResponse(body)) => {
-                let dump: worker::DumpResponse = body.try_into()?;
-                Body::WorkerDumpResponse(Box::new(worker::DumpResponse { pid, ..dump }))
-            }
-            (None, body) => body.try_into()?,
-            (Some(Body::WorkerDumpResponse(mut all)), BodyRef::WorkerDumpResponse(body)) => {
-                add_worker(&mut all, body.try_into()?);
-                Body::WorkerDumpResponse(all)
-            }
-            (
-                Some(Body::WorkerResourceUsageResponse(mut all)),
-                BodyRef::WorkerResourceUsageResponse(body),
-            ) => {
-                add_usage(&mut all, &body.try_into()?);
-                Body::WorkerResourceUsageResponse(all)
-            }
-            (Some(Body::RouterDumpResponse(mut all)), BodyRef::RouterDumpResponse(body)) => {
-                add_router(&mut all, body.try_into()?);
-                Body::RouterDumpResponse(all)
-            }
-            (
-                Some(Body::WebRtcServerDumpResponse(mut all)),
-                BodyRef::WebRtcServerDumpResponse(body),
-            ) => {
-                let one: web_rtc_server::DumpResponse = body.try_into()?;
-                all.web_rtc_transport_ids.extend(one.web_rtc_transport_ids);
-                all.local_ice_username_fragments.extend(one.local_ice_username_fragments);
-                Body::WebRtcServerDumpResponse(all)
-            }
-            (Some(_), _) => return Err(DecodeError::new("two parts answer differently")),
-        });
-    }
-    match &mut merged {
-        Some(Body::WorkerDumpResponse(all)) => {
-            let handlers = &mut all.channel_message_handlers;
-            hide(&mut handlers.channel_request_handlers);
-            hide(&mut handlers.channel_notification_handlers);
+    /// The pieces as one answer, with what is known of the parts that could not give theirs.
+    fn together(&mut self, gather: &Gather) -> Result<Message, GatherError> {
+        let mut bodies: Vec<(PartId, Body)> = Vec::new();
+        for (part, answer) in &gather.answers {
+            let compose::Answer::Body(body) = compose::answer_body(answer)? else { continue };
+            let body = Body::try_from(body).map_err(DecodeError::from)?;
+            self.known.remember(*part, &gather.handler, &body);
+            bodies.push((*part, body));
         }
-        Some(Body::RouterDumpResponse(all)) => hide_in_router(all),
-        _ => {}
-    }
-    Ok(merged)
-}
-
-fn hide(ids: &mut Vec<String>) {
-    let mut seen = BTreeSet::new();
-    ids.retain(|id| !is_own(id) && seen.insert(id.clone()));
-}
-
-fn union(all: &mut Vec<String>, more: Vec<String>) {
-    for id in more {
-        if !all.contains(&id) {
-            all.push(id);
+        for part in &gather.left {
+            let body = self.last_known(*part, gather.method, &gather.handler);
+            bodies.extend(body.map(|body| (*part, body)));
         }
-    }
-}
-
-fn add_worker(all: &mut worker::DumpResponse, one: worker::DumpResponse) {
-    union(&mut all.web_rtc_server_ids, one.web_rtc_server_ids);
-    union(&mut all.router_ids, one.router_ids);
-    let (to, from) = (&mut all.channel_message_handlers, *one.channel_message_handlers);
-    // Duplicates go when all are there.
-    to.channel_request_handlers.extend(from.channel_request_handlers);
-    to.channel_notification_handlers.extend(from.channel_notification_handlers);
-}
-
-fn add_usage(all: &mut worker::ResourceUsageResponse, one: &worker::ResourceUsageResponse) {
-    all.ru_utime += one.ru_utime;
-    all.ru_stime += one.ru_stime;
-    all.ru_maxrss += one.ru_maxrss;
-    all.ru_ixrss += one.ru_ixrss;
-    all.ru_idrss += one.ru_idrss;
-    all.ru_isrss += one.ru_isrss;
-    all.ru_minflt += one.ru_minflt;
-    all.ru_majflt += one.ru_majflt;
-    all.ru_nswap += one.ru_nswap;
-    all.ru_inblock += one.ru_inblock;
-    all.ru_oublock += one.ru_oublock;
-    all.ru_msgsnd += one.ru_msgsnd;
-    all.ru_msgrcv += one.ru_msgrcv;
-    all.ru_nsignals += one.ru_nsignals;
-    all.ru_nvcsw += one.ru_nvcsw;
-    all.ru_nivcsw += one.ru_nivcsw;
-}
-
-fn add_router(all: &mut router::DumpResponse, one: router::DumpResponse) {
-    all.transport_ids.extend(one.transport_ids);
-    all.rtp_observer_ids.extend(one.rtp_observer_ids);
-    union_lists(&mut all.map_producer_id_consumer_ids, one.map_producer_id_consumer_ids);
-    all.map_consumer_id_producer_id.extend(one.map_consumer_id_producer_id);
-    union_lists(&mut all.map_producer_id_observer_ids, one.map_producer_id_observer_ids);
-    union_lists(
-        &mut all.map_data_producer_id_data_consumer_ids,
-        one.map_data_producer_id_data_consumer_ids,
-    );
-    all.map_data_consumer_id_data_producer_id.extend(one.map_data_consumer_id_data_producer_id);
-}
-
-/// A Producer has a key on every part where it lives.
-fn union_lists(all: &mut Vec<StringStringArray>, more: Vec<StringStringArray>) {
-    let mut index: HashMap<String, usize> =
-        all.iter().enumerate().map(|(index, list)| (list.key.clone(), index)).collect();
-    for list in more {
-        if let Some(found) = index.get(&list.key) {
-            all[*found].values.extend(list.values);
-        } else {
-            index.insert(list.key.clone(), all.len());
-            all.push(list);
+        let owner = self.owner(&gather.handler);
+        bodies.sort_by_key(|(part, _)| (*part != owner, *part));
+        let parts = bodies.len();
+        let bodies = bodies.into_iter().map(|(_, body)| body).collect();
+        let answer = compose::accepted(gather.library_id, merge(bodies, self.library_pid)?);
+        let bytes = answer.len();
+        if bytes > MESSAGE_MAX {
+            let method = method::name(gather.method);
+            return Err(GatherError::TooLong { parts, method, bytes });
         }
-    }
-}
-
-fn hide_in_router(all: &mut router::DumpResponse) {
-    let pairs = |pairs: &mut Vec<StringString>| pairs.retain(|pair| !is_own(&pair.key));
-    hide(&mut all.transport_ids);
-    pairs(&mut all.map_consumer_id_producer_id);
-    pairs(&mut all.map_data_consumer_id_data_producer_id);
-    for list in all
-        .map_producer_id_consumer_ids
-        .iter_mut()
-        .chain(&mut all.map_data_producer_id_data_consumer_ids)
-    {
-        hide(&mut list.values);
+        Ok(answer)
     }
 }
 
@@ -244,4 +170,9 @@ pub fn concerns_worker(method: Method) -> bool {
         method,
         Method::WorkerDump | Method::WorkerGetResourceUsage | Method::WorkerUpdateSettings
     )
+}
+
+/// Whether the last answer of a part stands for it while its link is down.
+pub fn is_remembered(method: Method) -> bool {
+    matches!(method, Method::WorkerGetResourceUsage | Method::WebrtcserverDump)
 }

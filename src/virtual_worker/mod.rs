@@ -5,6 +5,8 @@ mod closes;
 mod deaths;
 mod facts;
 mod gather;
+mod known;
+mod merge;
 mod objects;
 mod parts;
 mod pipes;
@@ -14,6 +16,7 @@ mod requests;
 mod rewriting;
 mod routing;
 mod shadows;
+mod taken;
 pub(crate) mod tracking;
 
 #[cfg(test)]
@@ -30,6 +33,7 @@ pub use objects::{Object, ObjectKind, Objects, PartId};
 use self::{
     facts::Facts,
     gather::Gathers,
+    known::Known,
     parts::Parts,
     pipes::Pipes,
     requests::{AppRequest, Pending, Requests},
@@ -61,6 +65,8 @@ pub enum Output {
     OpenPart(PartId),
     /// Nothing of the app is left on that part: end its worker.
     ClosePart(PartId),
+    /// An object of the app is gone with the part that it lived on.
+    Lost { kind: ObjectKind, id: String, reason: String },
 }
 
 /// What the death of a part means.
@@ -79,6 +85,20 @@ pub struct Spread {
     pub max_parts: usize,
     /// Every transport goes to the next part, in turn. For tests.
     pub scatter: bool,
+    pub on_part_lost: OnPartLost,
+}
+
+/// What becomes of a virtual worker that loses one of several parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnPartLost {
+    /// It lives on, unless something was there that has no event to tell its end: recordings must
+    /// not die silently.
+    #[default]
+    Careful,
+    /// It lives on without what was there.
+    Continue,
+    /// It dies.
+    Died,
 }
 
 /// One Worker of the app and the real workers behind it.
@@ -95,6 +115,7 @@ pub struct VirtualWorker {
     shadows: Shadows,
     requests: Requests,
     gathers: Gathers,
+    known: Known,
     /// The settings that further parts start with.
     settings: Option<worker::UpdateSettingsRequest>,
     /// `WORKER_CLOSE` left.
@@ -118,6 +139,7 @@ impl VirtualWorker {
             shadows: Shadows::default(),
             requests: Requests::default(),
             gathers: Gathers::default(),
+            known: Known::default(),
             settings: None,
             closing: false,
             now: Duration::ZERO,
@@ -238,10 +260,17 @@ impl VirtualWorker {
             return;
         }
         let part = self.owner(request.handler_id);
-        match tracking::effect(&request, &message) {
-            Ok(effect) => self.forward(part, message, effect, false, out),
-            Err(error) => refuse(request.id, &error.to_string(), out),
-        }
+        let effect = match tracking::effect(&request, &message) {
+            Ok(effect) => effect,
+            Err(error) => return refuse(request.id, &error.to_string(), out),
+        };
+        let message = if taken::harms(&effect, request.method) {
+            self.refuses_taken(message, &effect, out)
+        } else {
+            Some(message)
+        };
+        let Some(message) = message else { return };
+        self.forward(part, message, effect, false, out);
     }
 
     /// Sends a request of the library to a part. `registered`: the table has its object already.
@@ -279,8 +308,10 @@ impl VirtualWorker {
             Effect::Create { kind: ObjectKind::Consumer, id, .. } => self.shadows.sent(id),
             _ => false,
         };
+        let again = self.outlives_parts(handler_id, method).then(|| Box::new(message.clone()));
         let mut message = rewriting.message.unwrap_or(message);
         let app = AppRequest {
+            again,
             library_id,
             method,
             handler,
@@ -348,6 +379,7 @@ impl VirtualWorker {
             Some(Pending::Piece(id)) => {
                 self.piece(part, id, Some(message), response.accepted, out);
             }
+            Some(Pending::Taken(app, id)) => taken::answer(&app, &id, &message, out),
             Some(Pending::Own(own)) => {
                 self.own_answer(part, own, response.accepted, &message, out);
             }
@@ -426,6 +458,9 @@ impl VirtualWorker {
             }
             Effect::Close { id } => self.forget(id, out),
             Effect::None => {}
+        }
+        if self.spreads() {
+            self.learn_of_server(part, app, answer, out);
         }
     }
 

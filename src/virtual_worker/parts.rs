@@ -1,6 +1,6 @@
 //! The real workers behind a virtual worker: opening further ones, and what waits for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
 
@@ -27,6 +27,8 @@ pub enum Part {
 /// All of them.
 pub struct Parts {
     by_id: BTreeMap<PartId, Part>,
+    /// Those whose link is down: messages for them queue, and nobody else waits for them.
+    down: BTreeSet<PartId>,
     last: PartId,
     /// A start failed: no further ones are tried.
     pub exhausted: bool,
@@ -35,7 +37,7 @@ pub struct Parts {
 impl Parts {
     pub fn new(home: PartId, host: Host) -> Self {
         let by_id = BTreeMap::from([(home, Part::Open { host })]);
-        Self { by_id, last: home, exhausted: false }
+        Self { by_id, down: BTreeSet::new(), last: home, exhausted: false }
     }
 
     pub fn len(&self) -> usize {
@@ -53,8 +55,29 @@ impl Parts {
         self.host(part).is_some()
     }
 
+    /// Whether its worker can answer now.
+    pub fn is_up(&self, part: PartId) -> bool {
+        self.is_open(part) && !self.down.contains(&part)
+    }
+
+    /// Notes the state of the link to a part that is open. True if it changed.
+    fn set_link(&mut self, part: PartId, up: bool) -> bool {
+        if up { self.down.remove(&part) } else { self.is_open(part) && self.down.insert(part) }
+    }
+
+    /// Where something new may go.
+    pub fn usable(&self) -> Vec<PartId> {
+        self.by_id.keys().copied().filter(|part| !self.down.contains(part)).collect()
+    }
+
     pub fn open(&self) -> Vec<PartId> {
         self.by_id.keys().copied().filter(|part| self.is_open(*part)).collect()
+    }
+
+    /// That part while its link is up, else another one whose link is.
+    pub fn up_or(&self, part: PartId) -> PartId {
+        let up = || self.by_id.keys().copied().find(|part| self.is_up(*part));
+        if self.is_up(part) { part } else { up().unwrap_or(part) }
     }
 
     pub fn all(&self) -> Vec<PartId> {
@@ -62,6 +85,7 @@ impl Parts {
     }
 
     pub fn remove(&mut self, part: PartId) -> Option<Part> {
+        self.down.remove(&part);
         self.by_id.remove(&part)
     }
 
@@ -98,13 +122,13 @@ impl VirtualWorker {
         // The first one leaves home at once: scattering is there to try that.
         facts.turn += 1;
         let turn = facts.turn;
-        let slots = if self.parts.exhausted {
-            self.parts.len()
-        } else {
-            self.spread.max_parts.max(self.parts.len())
+        let usable = self.parts.usable();
+        let more = match self.spread.max_parts.checked_sub(self.parts.len()) {
+            Some(more) if !self.parts.exhausted => more,
+            _ => 0,
         };
-        let all = self.parts.all();
-        if let Some(part) = all.get(turn % slots) {
+        let Some(slot) = turn.checked_rem(usable.len() + more) else { return self.home };
+        if let Some(part) = usable.get(slot) {
             return *part;
         }
         let part = self.parts.start();
@@ -124,6 +148,14 @@ impl VirtualWorker {
         self.replay(part, waiting, out);
     }
 
+    /// The link to a part went down, or is up again. What was sent meanwhile reaches it then, so
+    /// answers that several parts make up no longer wait for it, and nothing new goes there.
+    pub fn part_link(&mut self, part: PartId, up: bool, out: &mut Vec<Output>) {
+        if self.parts.set_link(part, up) && !up {
+            self.wait_no_longer_for(part, out);
+        }
+    }
+
     /// A further worker could not be started: what was meant for it stays home.
     pub fn part_failed(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) {
         let Some(Part::Opening { .. }) = self.parts.by_id.get(&part) else { return };
@@ -132,8 +164,9 @@ impl VirtualWorker {
             "no further worker for this Router, what was meant for it stays on its home: {why}"
         )));
         self.parts.exhausted = true;
-        self.objects.move_all(part, self.home);
-        self.replay(self.home, waiting, out);
+        let to = self.parts.up_or(self.home);
+        self.objects.move_all(part, to);
+        self.replay(to, waiting, out);
     }
 
     fn replay(&mut self, part: PartId, waiting: Vec<Message>, out: &mut Vec<Output>) {

@@ -31,6 +31,8 @@ pub enum Own {
     Router(String),
     /// A `WebRtcServer` on a further part.
     Server(String),
+    /// The dump of a `WebRtcServer` that is new on a part.
+    Look(String),
     /// One end of a pair.
     End {
         pair: u64,
@@ -122,6 +124,8 @@ pub struct Pipe {
     pub users: HashSet<String>,
     /// Requests of the library that go out once it started.
     pub waiting: Vec<Message>,
+    /// Observers that moved, and get the Producer again before that.
+    pub observers: Vec<String>,
     pub idle_since: Option<Duration>,
 }
 

@@ -92,8 +92,10 @@ impl VirtualWorker {
                 };
                 self.end_answered(pair, end, state, answer, out);
             }
+            Own::Server(server) if accepted => self.look_at_server(&server, part, out),
+            Own::Look(server) if accepted => self.saw_server(&server, part, answer),
             _ if accepted => {}
-            Own::Any => {}
+            Own::Any | Own::Look(_) => {}
             Own::Router(router) => {
                 let text = format!("a part refused Router {router}: {}", why());
                 out.push(Output::Diagnostic(text));
@@ -212,6 +214,7 @@ impl VirtualWorker {
             started: false,
             users: std::collections::HashSet::new(),
             waiting: Vec::new(),
+            observers: Vec::new(),
             idle_since: None,
         });
         if self.pipes.pair(pair).is_some_and(|pair| pair.connected) {
@@ -227,6 +230,7 @@ impl VirtualWorker {
         let (producer, consumer, stream) =
             (pipe.producer.clone(), pipe.consumer.clone(), pipe.stream);
         let waiting = std::mem::take(&mut pipe.waiting);
+        let observers = std::mem::take(&mut pipe.observers);
         let Some(pair) = self.pipes.pair_mut(number) else { return };
         let rtx = pair.between_hosts;
         let ends = (pair.transport(from).map(str::to_owned), pair.transport(to).map(str::to_owned));
@@ -246,6 +250,9 @@ impl VirtualWorker {
             // On the way to one worker order is kept: the app's own request comes behind.
             self.ask(from, consume, &source, Some(source_body), Own::Source { pipe: id }, out);
             self.ask(to, produce, &sink, Some(sink_body), Own::Sink { pipe: id }, out);
+        }
+        for observer in observers {
+            self.feed(&observer, &producer, to, out);
         }
         for message in waiting {
             self.forward_waiting(to, message, out);

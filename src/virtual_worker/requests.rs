@@ -13,6 +13,8 @@ pub enum Pending {
     App(Box<AppRequest>),
     /// It is one of several that make up an answer.
     Piece(u64),
+    /// The library gets it, under the id that it gave: the request left with another taken one.
+    Taken(Box<AppRequest>, String),
     /// The core asked.
     Own(Own),
 }
@@ -25,6 +27,8 @@ pub struct AppRequest {
     pub method: Method,
     pub handler: String,
     pub effect: Effect,
+    /// The request as the library sent it, where it can be made again on another part.
+    pub again: Option<Box<Message>>,
     /// The table got the object when the request left, so a refusal takes it back.
     pub registered: bool,
     /// The core paused the consumer that it makes.

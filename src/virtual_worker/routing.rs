@@ -45,9 +45,8 @@ impl VirtualWorker {
             Ok(effect) => effect,
             Err(error) => return refuse(request.id, &error.to_string(), out),
         };
-        if let Some(reason) = self.taken(&effect, request.method) {
-            return refuse(request.id, &reason, out);
-        }
+        let Some(message) = self.refuses_taken(message, &effect, out) else { return };
+        let Envelope::Request(request) = message.envelope() else { return };
         if tracking::makes_transport(request.method) {
             return self.place_transport(message, &effect, out);
         }
@@ -97,9 +96,19 @@ impl VirtualWorker {
                 }
             }
             Method::RouterCreateActivespeakerobserver | Method::RouterCreateAudiolevelobserver => {
-                let (router, home) = (request.handler_id.to_owned(), self.home);
-                self.spread_router(&router, home, out);
-                self.forward(home, message, effect, false, out);
+                let router = request.handler_id.to_owned();
+                let on = self.place_observer(&router);
+                self.spread_router(&router, on, out);
+                self.forward(on, message, effect, false, out);
+            }
+            Method::RtpobserverPause | Method::RtpobserverResume => {
+                let paused = request.method == Method::RtpobserverPause;
+                self.facts.set_paused(request.handler_id, paused);
+                self.forward(part, message, effect, false, out);
+            }
+            Method::WorkerCreateRouter | Method::WorkerCreateWebrtcserver => {
+                let on = self.parts.up_or(self.home);
+                self.forward(on, message, effect, false, out);
             }
             Method::ConsumerPause | Method::ConsumerResume => {
                 self.shadows.leave(request.handler_id);
@@ -127,33 +136,14 @@ impl VirtualWorker {
         here
     }
 
-    /// Why an id cannot be used, in the worker's words: parts would not know of each other's.
-    fn taken(&self, effect: &Effect, method: Method) -> Option<String> {
-        let Effect::Create { kind, id, parent, .. } = effect else { return None };
-        let taken = self.objects.get(id)?;
-        let what = match kind {
-            ObjectKind::WebRtcServer => "a WebRtcServer with same webRtcServerId",
-            ObjectKind::Router => "a Router with same routerId",
-            ObjectKind::Transport => "a Transport with same id",
-            ObjectKind::RtpObserver => "an RtpObserver with same id",
-            ObjectKind::Producer => "a Producer with same producerId",
-            ObjectKind::Consumer => "a Consumer with same consumerId",
-            ObjectKind::DataProducer => "a DataProducer with same dataProducerId",
-            ObjectKind::DataConsumer => "a DataConsumer with same dataConsumerId",
-        };
-        Some(if taken.kind == *kind && taken.parent == *parent {
-            format!("{what} already exists [method:{}]", method::name(method))
-        } else {
-            format!("Channel request handler with ID {id} already exists")
-        })
-    }
-
     fn spread_out(&mut self, message: &Message, mut parts: Vec<PartId>, out: &mut Vec<Output>) {
         let Envelope::Request(request) = message.envelope() else { return };
         parts.retain(|part| self.parts.is_open(*part));
         match parts.as_slice() {
             [] => refuse_unknown(&request, out),
-            [part] => self.forward(*part, message.clone(), Effect::None, false, out),
+            [part] if !gather::is_remembered(request.method) => {
+                self.forward(*part, message.clone(), Effect::None, false, out)
+            }
             _ => self.gather(message, request, &parts, out),
         }
     }
@@ -176,7 +166,7 @@ impl VirtualWorker {
         if let Some(server) = server
             && !self.may_replicate(server, part, out)
         {
-            part = self.home;
+            part = self.owner(server);
         }
         let (id, method) = (id.clone(), request.method);
         self.register(part, effect);
@@ -313,18 +303,18 @@ impl VirtualWorker {
             BodyRef::RtpObserverRemoveProducerRequest(body) => (body.producer_id()?, false),
             _ => return Err(DecodeError::new("not a request to an RtpObserver")),
         };
-        if let Some(facts) = self.facts.observers.get_mut(observer) {
-            if adds {
-                facts.producers.insert(producer.to_owned());
-            } else {
-                facts.producers.remove(producer);
-            }
-        }
         let from = self.piped_from(producer, ObjectKind::Producer, observer);
         // A worker refuses video at once: no pipe for that.
         let audio = self.facts.media.get(producer).is_some_and(|media| {
             media.kind == channel_schema::fbs::rtp_parameters::MediaKind::Audio
         });
+        if let Some(facts) = self.facts.observers.get_mut(observer) {
+            if adds && from.is_some() && audio {
+                facts.producers.insert(producer.to_owned());
+            } else if !adds {
+                facts.producers.remove(producer);
+            }
+        }
         if adds && from.is_some_and(|from| from != to) && audio {
             self.send_piped(producer, false, to, observer, message.clone(), out);
             return Ok(());

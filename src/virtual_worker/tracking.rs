@@ -7,6 +7,7 @@ use crate::channel::{
     Message,
     compose::{self, DecodeError},
     envelope::RequestEnvelope,
+    method,
 };
 
 /// What an accepted request changes.
@@ -38,14 +39,7 @@ pub fn effect(request: &RequestEnvelope<'_>, message: &Message) -> Result<Effect
         M::TransportConsume => (Some(K::Consumer), Some(handler)),
         M::TransportProduceData => (Some(K::DataProducer), Some(handler)),
         M::TransportConsumeData => (Some(K::DataConsumer), Some(handler)),
-        M::WorkerWebrtcserverClose
-        | M::WorkerCloseRouter
-        | M::RouterCloseTransport
-        | M::RouterCloseRtpobserver
-        | M::TransportCloseProducer
-        | M::TransportCloseConsumer
-        | M::TransportCloseDataproducer
-        | M::TransportCloseDataconsumer => (None, None),
+        method if method::closes(method) => (None, None),
         _ => return Ok(Effect::None),
     };
     let body = compose::request_body(message)?;

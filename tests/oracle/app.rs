@@ -2,13 +2,13 @@
 //! hears what mediasoup's JS would hand to it: nothing of an object before its creation is
 //! answered, nothing after it closed the object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
 use mediasoup_horizontal::channel::{
     Envelope, Message, compose,
     fbs::{message, notification::Notification, response::Response},
-    method::Event,
+    method::{Event, Method},
 };
 
 use crate::calls::{Call, Effect, Sent};
@@ -26,13 +26,17 @@ pub enum State {
     Open,
     /// Closed by the app.
     Closed,
-    /// Gone by itself: its producer or its part is.
+    /// Gone by itself: its producer is.
     Gone,
+    /// Gone with its part.
+    Lost,
     Refused,
 }
 
 #[derive(Debug, Clone)]
 pub struct Object {
+    /// What made it.
+    method: Option<Method>,
     pub state: State,
     parent: Option<String>,
     server: Option<String>,
@@ -43,9 +47,17 @@ pub struct Object {
 #[derive(Debug)]
 pub struct Made {
     pub call: Call,
-    /// Whether others were under way when it was made.
+    /// Whether another one was under way at the same time.
     pub crossed: bool,
+    /// Whether it was under way when a part was lost.
+    pub at_loss: bool,
     pub outcome: Option<Outcome>,
+}
+
+impl Made {
+    fn waits(&self) -> bool {
+        self.outcome.is_none() && matches!(self.call.sent, Sent::Request(..))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -61,25 +73,73 @@ impl App {
     pub fn call(&mut self, call: &Call) -> BytesMut {
         match &call.effect {
             Effect::Create { id, parent, server } => {
-                self.objects.entry(id.clone()).or_insert_with(|| Object {
+                let fresh = || Object {
+                    method: call.method(),
                     state: State::Asked,
                     parent: parent.clone(),
                     server: server.clone(),
                     events: Vec::new(),
-                });
+                };
+                let object = self.objects.entry(id.clone()).or_insert_with(fresh);
+                if !matches!(object.state, State::Asked | State::Open) {
+                    *object = fresh();
+                }
             }
             Effect::Close(id) => self.close(id, State::Closed),
             Effect::None => {}
         }
-        let crossed = self.unanswered().next().is_some();
-        self.made.push(Made { call: call.clone(), crossed, outcome: None });
+        let mut crossed = false;
+        for other in self.made.iter_mut().filter(|made| made.waits()) {
+            other.crossed = true;
+            crossed = true;
+        }
+        self.made.push(Made { call: call.clone(), crossed, at_loss: false, outcome: None });
         let id = u32::try_from(self.made.len()).expect("few calls");
         BytesMut::from(&call.message(id).into_bytes()[..])
     }
 
+    /// A part is lost now, and with it these transports.
+    pub fn loses(&mut self, transports: &[String]) {
+        for made in self.made.iter_mut().filter(|made| made.waits()) {
+            made.at_loss = true;
+        }
+        for id in transports {
+            self.close(id, State::Lost);
+        }
+    }
+
+    /// What lived in these transports, and what consumed it.
+    pub fn touched(&self, lost: &BTreeSet<&String>) -> BTreeSet<String> {
+        let mut touched: BTreeSet<String> = lost.iter().map(|id| (*id).clone()).collect();
+        let under = |owner: &Option<String>, touched: &BTreeSet<String>| {
+            owner.as_ref().is_some_and(|owner| touched.contains(owner))
+        };
+        for _ in 0..2 {
+            for (id, object) in &self.objects {
+                if under(&object.parent, &touched) {
+                    touched.insert(id.clone());
+                }
+            }
+            for made in &self.made {
+                if let (Effect::Create { id, .. }, Some((_, producer))) =
+                    (&made.call.effect, made.call.text.split_once(" of "))
+                    && producer.split(' ').next().is_some_and(|id| touched.contains(id))
+                {
+                    touched.insert(id.clone());
+                }
+            }
+        }
+        touched
+    }
+
+    /// The Router of a transport.
+    pub fn parent(&self, id: &str) -> Option<&str> {
+        self.objects.get(id)?.parent.as_deref()
+    }
+
     fn close(&mut self, id: &str, state: State) {
         let Some(object) = self.objects.get_mut(id) else { return };
-        if matches!(object.state, State::Closed | State::Gone) {
+        if matches!(object.state, State::Closed | State::Gone | State::Lost) {
             return;
         }
         object.state = state;
@@ -166,27 +226,29 @@ impl App {
 
     /// Calls that nobody answered.
     pub fn unanswered(&self) -> impl Iterator<Item = &Made> {
-        self.made
-            .iter()
-            .filter(|made| made.outcome.is_none() && matches!(made.call.sent, Sent::Request(..)))
+        self.made.iter().filter(|made| made.waits())
     }
 
     /// Looks at all that is open, and then closes it: the end of a program.
     pub fn epilogue(&self) -> (Vec<Call>, Vec<Call>) {
-        use mediasoup_horizontal::channel::method::Method as M;
+        use Method as M;
+
         let open = || self.objects.iter().filter(|(_, object)| object.state == State::Open);
         let mut looks = vec![Call::request("at the end", M::WorkerDump, "", None)];
         let mut closes = Vec::new();
-        for (id, _) in open() {
-            let method = match id.split('-').next() {
-                Some("server") => M::WebrtcserverDump,
-                Some("router") => M::RouterDump,
-                Some("transport") => M::TransportDump,
-                Some("producer") => M::ProducerDump,
-                Some("consumer") => M::ConsumerDump,
-                Some("dataproducer") => M::DataproducerDump,
-                Some("dataconsumer") => M::DataconsumerDump,
-                _ => continue,
+        for (id, object) in open() {
+            let Some(made_by) = object.method else { continue };
+            let method = match made_by {
+                M::WorkerCreateWebrtcserver => M::WebrtcserverDump,
+                M::WorkerCreateRouter => M::RouterDump,
+                M::TransportProduce => M::ProducerDump,
+                M::TransportConsume => M::ConsumerDump,
+                M::TransportProduceData => M::DataproducerDump,
+                M::TransportConsumeData => M::DataconsumerDump,
+                M::RouterCreateActivespeakerobserver | M::RouterCreateAudiolevelobserver => {
+                    continue;
+                }
+                _ => M::TransportDump,
             };
             looks.push(Call::request("at the end", method, id, None));
             let (method, body) = match method {

@@ -54,6 +54,13 @@ impl Call {
         self
     }
 
+    pub fn method(&self) -> Option<Method> {
+        match &self.sent {
+            Sent::Request(method, ..) => Some(*method),
+            Sent::Notification(..) => None,
+        }
+    }
+
     /// The method's name.
     pub fn name(&self) -> &'static str {
         match &self.sent {
@@ -95,6 +102,9 @@ pub enum Step {
     Settle,
     /// A part dies. Only in programs with deaths.
     Kill(usize),
+    /// The link to a part goes down, or all links are up again.
+    LinkDown(usize),
+    LinksUp,
 }
 
 impl Display for Step {
@@ -104,6 +114,8 @@ impl Display for Step {
             Self::Deliver { queue, count } => write!(f, "  deliver {count} of queue {queue}"),
             Self::Settle => f.write_str("  settle"),
             Self::Kill(part) => write!(f, "  part {part} dies"),
+            Self::LinkDown(part) => write!(f, "  the link to part {part} goes down"),
+            Self::LinksUp => f.write_str("  all links are up"),
         }
     }
 }

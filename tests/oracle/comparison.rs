@@ -6,11 +6,18 @@ use crate::{
     app::{App, Made, Outcome, State},
     calls::{Effect, Sent},
     differences::Differences,
+    fleet::Losses,
     value::Value,
 };
 
 /// All illegal differences, a line each.
-pub fn differences(plain: &App, ours: &App, legal: &Differences, settled: bool) -> Vec<String> {
+pub fn differences(
+    plain: &App,
+    ours: &App,
+    legal: &Differences,
+    settled: bool,
+    losses: &Losses,
+) -> Vec<String> {
     let mut found = Vec::new();
     // What a race decided the other way: these objects differ from there on.
     let mut other_way = BTreeSet::new();
@@ -18,11 +25,14 @@ pub fn differences(plain: &App, ours: &App, legal: &Differences, settled: bool) 
         let ended = |id: &str| {
             let object = plain.objects.get(id);
             object.is_some_and(|object| {
-                matches!(object.state, State::Closed | State::Gone | State::Refused)
+                matches!(object.state, State::Closed | State::Gone | State::Lost | State::Refused)
             })
         };
         compare_call(index, (mine, theirs), legal, settled, ended, &mut other_way, &mut found);
     }
+    let lost: BTreeSet<&String> = losses.values().flatten().collect();
+    // What may miss the last events of a part that is gone.
+    let touched = plain.touched(&lost);
     for (id, mine) in &plain.objects {
         let Some(theirs) = ours.objects.get(id) else { continue };
         if other_way.contains(id) {
@@ -38,7 +48,9 @@ pub fn differences(plain: &App, ours: &App, legal: &Differences, settled: bool) 
         let (mine_heard, theirs_heard) = (heard(mine), heard(theirs));
         // An app that closes while events are under way misses the last of them.
         let may_miss = !settled && theirs.state == State::Closed;
-        let same = if may_miss {
+        let same = if !settled && touched.contains(id) {
+            is_part_of(&theirs_heard, &mine_heard)
+        } else if may_miss {
             mine_heard.starts_with(&theirs_heard)
         } else {
             mine_heard == theirs_heard
@@ -73,6 +85,14 @@ fn compare_call(
     if mentions(made_strings(mine), other_way) {
         return;
     }
+    if theirs.at_loss && legal.at_loss() {
+        if let Effect::Create { id, .. } = &call.effect
+            && std::mem::discriminant(plain) != std::mem::discriminant(ours)
+        {
+            other_way.insert(id.clone());
+        }
+        return;
+    }
     let race = !settled && theirs.crossed && legal.race(call.name());
     match (plain, ours) {
         (Outcome::Accepted(_), Outcome::Accepted(_)) if race => {}
@@ -100,6 +120,12 @@ fn compare_call(
             found.push(format!("call {index}, {call}: plain {}, ours {}", show(plain), show(ours)));
         }
     }
+}
+
+/// Whether those are among these, in order.
+fn is_part_of(those: &[String], these: &[String]) -> bool {
+    let mut these = these.iter();
+    those.iter().all(|one| these.any(|other| other == one))
 }
 
 fn show(outcome: &Outcome) -> String {

@@ -2,7 +2,7 @@
 //! queue each way; a program chooses which of them moves.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Duration,
@@ -16,7 +16,7 @@ use mediasoup_horizontal::{
     },
     channel::Message,
     mock_worker::{MockHost, MockWorker},
-    virtual_worker::{Fate, Output, PartId, Spread, VirtualWorker},
+    virtual_worker::{Fate, ObjectKind, OnPartLost, Output, PartId, Spread, VirtualWorker},
 };
 
 use crate::{
@@ -24,6 +24,9 @@ use crate::{
     calls::{Call, Step},
     plain::mock,
 };
+
+/// The transports that went with parts, by the step that killed them.
+pub type Losses = BTreeMap<usize, Vec<String>>;
 
 /// No program keeps a fleet busy for so many rounds.
 const ROUNDS: usize = 20_000;
@@ -50,7 +53,11 @@ pub struct Fleet {
     /// All that must not be.
     pub wrong: Vec<String>,
     pub died: bool,
-    pub kills: usize,
+    pub losses: Losses,
+    /// Parts that nothing reaches for now.
+    down: BTreeSet<PartId>,
+    kills: usize,
+    at: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,10 +86,12 @@ fn place() -> Host {
 
 impl Fleet {
     pub fn new(max_parts: usize) -> Self {
+        // Programs are full of direct transports, and are to go on without them.
+        let on_part_lost = OnPartLost::Continue;
         let names: [&str; 0] = [];
         let set = SelfSet::new([], names, |_| None, names);
         let book = Arc::new(AddressBook::new(set, AnnouncedMode::Auto));
-        let spread = Spread { max_parts, scatter: max_parts > 1 };
+        let spread = Spread { max_parts, scatter: max_parts > 1, on_part_lost };
         let virtual_worker = VirtualWorker::new(1, place(), book, spread);
         let home = virtual_worker.home();
         let mut fleet = Self {
@@ -97,7 +106,10 @@ impl Fleet {
             started: 0,
             wrong: Vec::new(),
             died: false,
+            losses: Losses::new(),
+            down: BTreeSet::new(),
             kills: 0,
+            at: 0,
         };
         fleet.start(home, true);
         fleet
@@ -114,9 +126,10 @@ impl Fleet {
         }
     }
 
-    /// Runs a program to its end.
+    /// Runs a program, or its end.
     pub fn run(&mut self, steps: &[Step], settled: bool) {
-        for step in steps {
+        for (index, step) in steps.iter().enumerate() {
+            self.at = index;
             match step {
                 Step::Call(call) => {
                     self.call(call);
@@ -126,13 +139,19 @@ impl Fleet {
                 }
                 Step::Deliver { queue, count } => self.deliver(*queue, *count),
                 Step::Settle => self.settle(),
-                Step::Kill(part) => self.kill(*part),
+                Step::Kill(part) => {
+                    self.kill(*part);
+                    if settled {
+                        self.settle();
+                    }
+                }
+                Step::LinkDown(part) => self.cut(*part),
+                Step::LinksUp => self.mend(),
             }
             if self.died {
                 return;
             }
         }
-        self.finish();
     }
 
     fn call(&mut self, call: &Call) {
@@ -155,6 +174,10 @@ impl Fleet {
         if self.app.uses_what_is_asked_for(call) {
             self.settle();
         }
+        if self.app.uses_what_is_asked_for(call) {
+            self.mend();
+            self.settle();
+        }
     }
 
     fn busy(&self) -> Vec<Queue> {
@@ -168,7 +191,9 @@ impl Fleet {
         if !self.opening.is_empty() {
             busy.push(Queue::Opening);
         }
-        for (part, member) in self.members.iter().filter(|(_, member)| member.opened) {
+        let reached =
+            |(part, member): &(&PartId, &Member)| member.opened && !self.down.contains(part);
+        for (part, member) in self.members.iter().filter(reached) {
             if !member.inbox.is_empty() {
                 busy.push(Queue::Inbox(*part));
             }
@@ -250,6 +275,11 @@ impl Fleet {
                     self.opening.push_back(part);
                 }
                 Output::ClosePart(part) => self.close_part(part),
+                Output::Lost { kind, id, .. } => {
+                    if kind == ObjectKind::Transport {
+                        self.losses.entry(self.at).or_default().push(id);
+                    }
+                }
             }
         }
     }
@@ -268,24 +298,39 @@ impl Fleet {
         }
     }
 
+    fn open_part(&self, index: usize) -> Option<PartId> {
+        let open = self.members.iter().filter(|(_, member)| member.opened);
+        let parts: Vec<_> = open.map(|(part, _)| *part).collect();
+        (!parts.is_empty()).then(|| parts[index % parts.len()])
+    }
+
+    fn cut(&mut self, index: usize) {
+        let Some(part) = self.open_part(index) else { return };
+        self.down.insert(part);
+        let mut out = Vec::new();
+        self.virtual_worker.part_link(part, false, &mut out);
+        self.take(out);
+    }
+
+    fn mend(&mut self) {
+        for part in std::mem::take(&mut self.down) {
+            let mut out = Vec::new();
+            self.virtual_worker.part_link(part, true, &mut out);
+            self.take(out);
+        }
+    }
+
     /// A part dies with all that was on its way to it.
     fn kill(&mut self, index: usize) {
-        let parts: Vec<_> = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.opened)
-            .map(|(part, _)| *part)
-            .collect();
-        if parts.is_empty() {
-            return;
-        }
+        let Some(part) = self.open_part(index) else { return };
         self.kills += 1;
-        let part = parts[index % parts.len()];
+        self.down.remove(&part);
         let Some(member) = self.members.remove(&part) else { return };
         self.note_violations(part, &member);
         let mut out = Vec::new();
         let fate = self.virtual_worker.part_died(part, "killed", &mut out);
         self.take(out);
+        self.app.loses(self.losses.get(&self.at).map(Vec::as_slice).unwrap_or_default());
         self.died = fate == Fate::Dies;
     }
 
@@ -325,7 +370,11 @@ impl Fleet {
         }
     }
 
-    fn finish(&mut self) {
+    /// Looks at what is left once all is closed.
+    pub fn finish(&mut self) {
+        if self.died {
+            return;
+        }
         self.drain();
         let until = self.now + LONG;
         for _ in 0..ROUNDS {

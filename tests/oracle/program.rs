@@ -135,13 +135,41 @@ pub fn raced() -> impl Strategy<Value = Vec<Raw>> {
     prop::collection::vec(step, 1..120)
 }
 
-/// Calls with messages under way and parts that die.
+fn link() -> impl Strategy<Value = Raw> {
+    prop_oneof![
+        (0..8_usize).prop_map(|part| Raw::Other(Step::LinkDown(part))),
+        Just(Raw::Other(Step::LinksUp)),
+    ]
+}
+
+/// Calls with messages under way and links that go down and come back.
+pub fn cut_off() -> impl Strategy<Value = Vec<Raw>> {
+    let step = prop_oneof![
+        24 => call(),
+        24 => delivery(),
+        4 => Just(Raw::Other(Step::Settle)),
+        3 => link(),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+/// Calls, each of which settles before the next, and parts that die in between.
+pub fn bereaved() -> impl Strategy<Value = Vec<Raw>> {
+    let step = prop_oneof![
+        16 => call(),
+        1 => (0..8_usize).prop_map(|part| Raw::Other(Step::Kill(part))),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+/// Calls with messages under way, parts that die and links that go down.
 pub fn deadly() -> impl Strategy<Value = Vec<Raw>> {
     let step = prop_oneof![
         24 => call(),
         24 => delivery(),
         3 => Just(Raw::Other(Step::Settle)),
         1 => (0..8_usize).prop_map(|part| Raw::Other(Step::Kill(part))),
+        1 => link(),
     ];
     prop::collection::vec(step, 1..120)
 }

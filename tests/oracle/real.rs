@@ -19,6 +19,7 @@ use crate::{
     calls::{Sent, Step},
     comparison,
     differences::Differences,
+    fleet::Losses,
     plain,
     plan::Limits,
     program,
@@ -53,7 +54,10 @@ fn start() -> WorkerLink {
 }
 
 /// Makes each call once the one before is answered.
-async fn run(link: &mut WorkerLink, steps: &[Step]) -> Result<App, String> {
+async fn run<'a>(
+    link: &mut WorkerLink,
+    steps: impl Iterator<Item = &'a Step>,
+) -> Result<App, String> {
     let mut app = App::default();
     for step in steps {
         let Step::Call(call) = step else { continue };
@@ -80,13 +84,13 @@ async fn run(link: &mut WorkerLink, steps: &[Step]) -> Result<App, String> {
 /// Each program has a worker of its own, which must end well: a worker that took damage may live
 /// on for a while.
 fn check(runtime: &Runtime, steps: &[Step]) -> Vec<String> {
-    let plain = plain::run(steps.to_vec());
+    let plain = plain::run(steps, &Losses::new());
     if !plain.violations.is_empty() {
         return Vec::new();
     }
     let ran = runtime.block_on(async {
         let mut link = start();
-        let app = run(&mut link, &plain.steps).await?;
+        let app = run(&mut link, steps.iter().chain(&plain.epilogue)).await?;
         let _ = link.commands.send(WorkerCommand::CloseInput).await;
         loop {
             match timeout(PATIENCE, link.events.recv()).await {
@@ -99,7 +103,7 @@ fn check(runtime: &Runtime, steps: &[Step]) -> Vec<String> {
     match ran {
         Ok(mut app) => {
             let legal = Differences::of(1);
-            let mut found = comparison::differences(&plain.app, &app, &legal, true);
+            let mut found = comparison::differences(&plain.app, &app, &legal, true, &Losses::new());
             found.append(&mut app.wrong);
             found
         }
@@ -110,7 +114,7 @@ fn check(runtime: &Runtime, steps: &[Step]) -> Vec<String> {
 #[test]
 fn the_mock_worker_does_as_a_real_one() {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let limits = Limits { media: true, real: true };
+    let limits = Limits { media: true, real: true, taken: true };
     // "plain" is the mock here, and "ours" the real worker.
     try_programs(cases() / 10, &program::settled(), limits, |steps| check(&runtime, steps));
 }

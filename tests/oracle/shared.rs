@@ -16,13 +16,14 @@ use crate::{
     calls::{Step, listing},
     comparison,
     differences::Differences,
+    fleet::Losses,
     plain::{self, Run, mock},
     plan::{Limits, plan},
     program::{self, Raw},
     properties::{cases, try_raw},
 };
 
-const LIMITS: Limits = Limits { media: true, real: false };
+const LIMITS: Limits = Limits { media: true, real: false, taken: true };
 
 struct Member {
     id: SubId,
@@ -186,11 +187,13 @@ impl Shared {
             }
             Step::Settle => self.settle(),
             Step::Kill(_) => self.leave(index),
+            // One worker has one link, and here that never breaks.
+            Step::LinkDown(_) | Step::LinksUp => {}
         }
     }
 
     /// Runs all programs at once, a step of each in turn.
-    fn run(&mut self, programs: &[Run]) {
+    fn run(&mut self, programs: &[Program]) {
         let longest = programs.iter().map(|program| program.steps.len()).max().unwrap_or_default();
         for position in 0..longest {
             for (index, program) in programs.iter().enumerate() {
@@ -222,6 +225,20 @@ impl Shared {
     }
 }
 
+/// What an app does, its end included, and what it saw of plain mediasoup.
+struct Program {
+    steps: Vec<Step>,
+    plain: Run,
+}
+
+impl Program {
+    fn of(mut steps: Vec<Step>) -> Self {
+        let mut plain = plain::run(&steps, &Losses::default());
+        steps.append(&mut plain.epilogue);
+        Self { steps, plain }
+    }
+}
+
 /// The program of each app: they take turns with the steps.
 fn programs(raw: &[Raw], count: usize) -> Vec<Vec<Step>> {
     let of = |index: usize| raw.iter().skip(index).step_by(count).cloned().collect::<Vec<_>>();
@@ -233,9 +250,9 @@ fn show(raw: &[Raw], count: usize) -> String {
 }
 
 fn check(raw: &[Raw], count: usize) -> Vec<String> {
-    let programs: Vec<Run> = programs(raw, count).into_iter().map(plain::run).collect();
+    let programs: Vec<_> = programs(raw, count).into_iter().map(Program::of).collect();
     // What would have crashed plain mediasoup has nothing to be compared with.
-    if programs.iter().any(|program| !program.violations.is_empty()) {
+    if programs.iter().any(|program| !program.plain.violations.is_empty()) {
         return Vec::new();
     }
     let mut shared = Shared::new(count);
@@ -244,7 +261,8 @@ fn check(raw: &[Raw], count: usize) -> Vec<String> {
     let legal = Differences::of(1);
     for (program, member) in programs.iter().zip(&shared.members) {
         if !member.left {
-            found.extend(comparison::differences(&program.app, &member.app, &legal, false));
+            let (plain, losses) = (&program.plain.app, Losses::default());
+            found.extend(comparison::differences(plain, &member.app, &legal, false, &losses));
         }
     }
     found

@@ -17,6 +17,7 @@ pub trait Machine {
     fn part_opened(&mut self, part: PartId, host: Host, out: &mut Vec<Output>);
     fn part_failed(&mut self, part: PartId, why: &str, out: &mut Vec<Output>);
     fn part_died(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) -> Fate;
+    fn part_link(&mut self, part: PartId, up: bool, out: &mut Vec<Output>);
     fn tick(&mut self, now: Duration, out: &mut Vec<Output>);
     fn next_tick(&self) -> Option<Duration>;
 }
@@ -44,6 +45,10 @@ impl Machine for VirtualWorker {
 
     fn part_died(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) -> Fate {
         Self::part_died(self, part, why, out)
+    }
+
+    fn part_link(&mut self, part: PartId, up: bool, out: &mut Vec<Output>) {
+        Self::part_link(self, part, up, out);
     }
 
     fn tick(&mut self, now: Duration, out: &mut Vec<Output>) {

@@ -1,6 +1,7 @@
 //! One Worker of the app at work: moves messages between the library, the virtual worker and the
 //! real workers behind it, until the virtual worker is gone.
 
+mod losses;
 mod machine;
 mod parts;
 #[cfg(test)]
@@ -16,7 +17,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use self::parts::{Parts, Step};
+use self::{
+    losses::Losses,
+    parts::{Parts, Step},
+};
 pub use self::{
     machine::Machine,
     parts::{OPEN_TIMEOUT, Opened, PartSource},
@@ -261,6 +265,8 @@ impl<M: Machine> Relay<M> {
                     self.machine.worker_said(part, bytes, &mut self.outputs);
                     self.settle();
                 }
+                Some(WorkerEvent::LinkDown) => self.link(part, false),
+                Some(WorkerEvent::LinkUp) => self.link(part, true),
                 Some(WorkerEvent::Stdout(bytes)) => self.text(Stdio::Stdout(bytes)),
                 Some(WorkerEvent::Stderr(bytes)) => self.text(Stdio::Stderr(bytes)),
             }
@@ -274,6 +280,12 @@ impl<M: Machine> Relay<M> {
         }
         self.write_library();
         None
+    }
+
+    fn link(&mut self, part: PartId, up: bool) {
+        self.parts.set_link(part, up);
+        self.machine.part_link(part, up, &mut self.outputs);
+        self.settle();
     }
 
     fn part_ended(&mut self, part: PartId, exit: Exit) -> Option<Exit> {
@@ -320,8 +332,10 @@ impl<M: Machine> Relay<M> {
 
     /// Carries out what the virtual worker wants.
     fn settle(&mut self) {
+        let mut losses = Losses::default();
         for output in std::mem::take(&mut self.outputs) {
             match output {
+                Output::Lost { kind, id, reason } => losses.add(kind, id, reason),
                 Output::Library(bytes) => {
                     if self.writing {
                         self.out.extend_from_slice(&bytes);
@@ -337,6 +351,9 @@ impl<M: Machine> Relay<M> {
                     self.tell_local_pids();
                 }
             }
+        }
+        if let Some(line) = losses.line() {
+            self.remark(&line);
         }
     }
 

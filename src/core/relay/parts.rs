@@ -79,6 +79,8 @@ struct Part {
     strikes: u32,
     /// When the next strike is due, while nothing moves.
     strike_at: Option<Instant>,
+    /// False while the link to its host is down: then it is not to blame, and holds nobody back.
+    reachable: bool,
     /// Why it counts as dead although nobody saw it end.
     broken: Option<String>,
 }
@@ -131,6 +133,13 @@ impl Parts {
     pub fn opened(&mut self, id: PartId, opened: Opened) {
         if let Some(part) = self.part(id) {
             part.open(opened);
+        }
+    }
+
+    /// Notes whether the link to a part's host is up.
+    pub fn set_link(&mut self, id: PartId, up: bool) {
+        if let Some(part) = self.part(id) {
+            part.reachable = up;
         }
     }
 
@@ -187,8 +196,9 @@ impl Parts {
 
     /// Whether the library must wait before it says more.
     pub fn hold_back(&self) -> bool {
+        let alone = self.list.len() == 1;
         self.list.iter().any(|part| match part.link {
-            Link::Open(_) => !part.waiting.is_empty(),
+            Link::Open(_) => !part.waiting.is_empty() && (part.reachable || alone),
             Link::Opening(_) => part.waiting_bytes > OPENING_LIMIT,
         })
     }
@@ -230,7 +240,8 @@ impl Parts {
         }
         let judged = read && self.list.len() > 1;
         for part in &mut self.list {
-            let stuck = matches!(part.link, Link::Open(_)) && !part.waiting.is_empty();
+            let open = matches!(part.link, Link::Open(_));
+            let stuck = open && part.reachable && !part.waiting.is_empty();
             match (judged && stuck, part.strike_at) {
                 (true, None) => part.strike_at = Some(Instant::now() + STALL_STRIKE),
                 (true, Some(_)) => {}
@@ -270,6 +281,7 @@ impl Part {
             room: None,
             strikes: 0,
             strike_at: None,
+            reachable: true,
             broken: None,
         }
     }

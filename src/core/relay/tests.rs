@@ -294,6 +294,30 @@ async fn a_part_that_others_overwhelm_counts_as_dead() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_part_out_of_reach_holds_nobody_back_and_gets_all_of_it_later() {
+    let (part, mut far) = worker_with("far", 512);
+    let mut bench = Bench::new(vec![Plan::After(Duration::ZERO, Box::new(part))]);
+    bench.say("open 1").await;
+    assert_eq!(bench.hear().await, "opened 1 on far");
+    far.events.send(WorkerEvent::LinkDown).await.unwrap();
+    assert_eq!(bench.hear().await, "link 1 down");
+    let long = "x".repeat(400);
+    for number in 0..12 {
+        bench.say(&format!("to 1 {number} {long}")).await;
+    }
+    bench.say("to 0 meanwhile").await;
+    assert_eq!(bench.home.next().await, "meanwhile");
+    // The session decides how long that may last.
+    sleep(Duration::from_secs(25)).await;
+    far.events.send(WorkerEvent::LinkUp).await.unwrap();
+    assert_eq!(bench.hear().await, "link 1 up");
+    for number in 0..12 {
+        assert_eq!(far.next().await, format!("{number} {long}"));
+    }
+    assert!(bench.silent().await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn tells_the_time_when_asked_to() {
     let mut bench = Bench::new(Vec::new());
     let began = Instant::now();

@@ -84,6 +84,7 @@ pub struct Driver {
     deserted: Option<BoxFuture<'static, ()>>,
     patience: Patience,
     turn: usize,
+    link_down: bool,
 }
 
 impl Driver {
@@ -109,6 +110,7 @@ impl Driver {
             deserted: None,
             patience: Patience::new(Timing::default().stall),
             turn: 0,
+            link_down: false,
         };
         driver.attach(first);
         driver
@@ -206,6 +208,10 @@ impl Driver {
 
     fn attach(&mut self, ends: Ends) {
         let id = self.drive(SharedWorker::attach);
+        if self.link_down {
+            // The first that its queue holds.
+            let _ = ends.events.try_send(WorkerEvent::LinkDown);
+        }
         self.members.push(Member { id, ends, open: true, deadline: None });
     }
 
@@ -229,8 +235,20 @@ impl Driver {
                     self.deliver(oldest, text).await;
                 }
             }
+            Some(WorkerEvent::LinkDown) => self.tell_link(true).await,
+            Some(WorkerEvent::LinkUp) => self.tell_link(false).await,
         }
         None
+    }
+
+    /// What the worker's link is like concerns all who use it.
+    async fn tell_link(&mut self, down: bool) {
+        self.link_down = down;
+        let ids: Vec<_> = self.members.iter().map(|member| member.id).collect();
+        for id in ids {
+            let event = if down { WorkerEvent::LinkDown } else { WorkerEvent::LinkUp };
+            self.deliver(id, event).await;
+        }
     }
 
     /// Tells how the worker ended, if that is to be taken for granted.

@@ -99,7 +99,8 @@ impl Sharing {
         };
         let mut running: Vec<_> = workers.running.iter().filter(fits).cloned().collect();
         running.sort_by_key(|shared| shared.users.lock().owners.len());
-        let starting = workers.starting.iter().any(|(of, other)| of == connection && other == request);
+        let starting =
+            workers.starting.iter().any(|(of, other)| of == connection && other == request);
         Candidates { running, starting }
     }
 }

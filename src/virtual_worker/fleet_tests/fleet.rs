@@ -19,7 +19,7 @@ use crate::{
         method::{Event, Method},
     },
     mock_worker::{LogLevel, MockHost, MockOptions, MockWorker, Settings},
-    virtual_worker::{Fate, Output, PartId, Spread, VirtualWorker},
+    virtual_worker::{Fate, ObjectKind, OnPartLost, Output, PartId, Spread, VirtualWorker},
 };
 
 pub const PID: u32 = 4321;
@@ -56,15 +56,21 @@ pub struct Fleet {
     /// What went to workers.
     pub sent: Vec<(PartId, request::Request)>,
     pub diagnostics: Vec<String>,
+    /// What the app lost with parts.
+    pub lost: Vec<(ObjectKind, String)>,
     last_id: u32,
 }
 
 impl Fleet {
     pub fn new(max_parts: usize, hosts: Hosts) -> Self {
+        Self::losing(max_parts, hosts, OnPartLost::default())
+    }
+
+    pub fn losing(max_parts: usize, hosts: Hosts, on_part_lost: OnPartLost) -> Self {
         let set = SelfSet::new([ip("10.0.0.1")], ["PUBLIC_IP"], |_| None, ["app.example"]);
         let book = AddressBook::new(set, AnnouncedMode::Auto);
         book.set_fleet([Some(host(HOME, hosts).addresses.as_ref().clone())].into_iter());
-        let spread = Spread { max_parts, scatter: true };
+        let spread = Spread { max_parts, scatter: true, on_part_lost };
         let worker = VirtualWorker::new(PID, host(HOME, hosts), Arc::new(book), spread);
         let mut fleet = Self {
             worker,
@@ -80,6 +86,7 @@ impl Fleet {
             events: Vec::new(),
             sent: Vec::new(),
             diagnostics: Vec::new(),
+            lost: Vec::new(),
             last_id: 0,
         };
         fleet.add_mock(HOME);
@@ -185,7 +192,7 @@ impl Fleet {
         }
     }
 
-    fn take(&mut self, out: Vec<Output>) {
+    pub fn take(&mut self, out: Vec<Output>) {
         for output in out {
             match output {
                 Output::Library(bytes) => self.library(&bytes),
@@ -204,6 +211,7 @@ impl Fleet {
                     }
                 }
                 Output::ClosePart(part) => self.closed.push(part),
+                Output::Lost { kind, id, .. } => self.lost.push((kind, id)),
             }
         }
     }
@@ -250,6 +258,19 @@ impl Fleet {
         self.take(out);
         self.settle();
         fate
+    }
+
+    /// While a link is down nothing is delivered there.
+    pub fn link(&mut self, part: PartId, up: bool) {
+        if up {
+            self.held.remove(&part);
+        } else {
+            self.held.insert(part);
+        }
+        let mut out = Vec::new();
+        self.worker.part_link(part, up, &mut out);
+        self.take(out);
+        self.settle();
     }
 
     pub fn tick(&mut self, now: std::time::Duration) {

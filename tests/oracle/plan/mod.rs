@@ -51,6 +51,8 @@ pub struct Limits {
     pub media: bool,
     /// Only what a real worker answers at once and alike.
     pub real: bool,
+    /// Ids that are taken may be asked for again.
+    pub taken: bool,
 }
 
 pub struct Planner {
@@ -117,7 +119,7 @@ impl Planner {
     /// An id for something new, unless the call is wrong: then one that is taken.
     fn new_id(&mut self, prefix: &str, pick: Pick) -> String {
         let number = self.number();
-        if pick.wrong == Wrong::Stale && !self.things.is_empty() {
+        if self.limits.taken && pick.wrong == Wrong::Stale && !self.things.is_empty() {
             return self.things[pick.whom % self.things.len()].id.clone();
         }
         format!("{prefix}-{number}")

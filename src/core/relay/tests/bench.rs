@@ -189,6 +189,10 @@ impl Machine for Script {
         if id == PartId(0) && !self.survives_home { Fate::Dies } else { Fate::LivesOn }
     }
 
+    fn part_link(&mut self, id: PartId, up: bool, out: &mut Vec<Output>) {
+        say(&format!("link {} {}", id.0, if up { "up" } else { "down" }), out);
+    }
+
     fn tick(&mut self, now: Duration, out: &mut Vec<Output>) {
         self.now = now;
         if self.wake.is_some_and(|at| at <= now) {
