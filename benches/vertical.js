@@ -17,7 +17,7 @@ const HELP = `Usage: npm run bench -- vertical [options]
 
 How many Consumers of one Router this machine carries: four who speak, each with the clip's audio
 and video, and listeners of one of them each. They become more and more until media is lost or
-late, on mediasoup itself and on ours with all cores. One listener of ten is received and checked.
+late, on mediasoup itself and on ours with all cores. Some of each lot are received and checked.
 Senders and receivers run on this machine too and take their share of it.
 
   --seconds S      How long to measure each number of Consumers. Default 3.
