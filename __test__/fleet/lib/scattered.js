@@ -1,13 +1,13 @@
 'use strict';
 
 const { pause } = require('../../../examples/lib/deadline');
+const { workerPorts } = require('../../../examples/lib/worker-ports');
 const { MEDIA_CODECS } = require('../../network/lib/clip-call');
 const { Fleet } = require('../../network/lib/fleet');
 const { hosts } = require('../../network/lib/hosts');
 const { EVENT_TIMEOUT } = require('../../support/events');
 const { Listener } = require('./listener');
 const { LOOPBACK, Source } = require('./source');
-const { workerPorts } = require('../../../examples/lib/worker-ports');
 
 /** @import { Router, Transport, Worker } from 'mediasoup-upstream/types' */
 /** @import { Host } from '../../network/lib/hosts' */
@@ -106,6 +106,11 @@ class Scattered {
 
   get agents() {
     return this.#fleet.agents;
+  }
+
+  /** The agent that the Router was born on. */
+  get home() {
+    return this.#fleet.homeOf(this.worker);
   }
 
   /**
