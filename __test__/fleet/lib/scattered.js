@@ -15,6 +15,8 @@ const { LOOPBACK, Source } = require('./source');
 
 /** @type {Host} */
 const HERE = { ...hosts.app, ip: LOOPBACK };
+/** @type {import('mediasoup-upstream/types').RouterRtpCodecCapability} */
+const VP9 = { kind: 'video', mimeType: 'video/VP9', clockRate: 90000 };
 const POLL_INTERVAL = 25;
 /** For a test here. Each step in it has a deadline of its own. */
 const TEST_TIMEOUT = 90_000;
@@ -55,7 +57,7 @@ class Scattered {
 
     try {
       const worker = await fleet.worker();
-      const router = await worker.createRouter({ mediaCodecs: MEDIA_CODECS });
+      const router = await worker.createRouter({ mediaCodecs: [...MEDIA_CODECS, VP9] });
 
       return new Scattered(fleet, worker, router);
     } catch (error) {
