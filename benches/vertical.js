@@ -17,7 +17,7 @@ const HELP = `Usage: npm run bench -- vertical [options]
 
 How many Consumers of one Router this machine carries: four who speak, each with the clip's audio
 and video, and listeners of one of them each. They become more and more until media is lost or
-late, on mediasoup itself and on ours with all cores. One listener of ten is received and checked.
+late, on mediasoup itself and on ours with all cores. Some of each lot are received and checked.
 Senders and receivers run on this machine too and take their share of it.
 
   --seconds S      How long to measure each number of Consumers. Default 3.
@@ -100,7 +100,31 @@ async function run(options, signal) {
     ...options,
     results,
     ratio: plain && ours ? round(ours / plain, 2) : null,
+    busiest: compareBusiest(results, options),
   };
+}
+
+/**
+ * Where others use the machine too, or its senders and receivers are what ends first, this still
+ * tells how the work is shared: what the busiest worker takes for the same Consumers.
+ *
+ * @param {{ steps: CrowdMeasure[] }[]} results
+ * @param {Options} options
+ */
+function compareBusiest(results, options) {
+  const [plain, ours] = results.map(({ steps }) => steps.filter((one) => isCarried(one, options)));
+  const common = plain?.findLast(({ consumers }) =>
+    ours?.some((one) => one.consumers === consumers),
+  );
+  const same = ours?.find(({ consumers }) => consumers === common?.consumers);
+
+  if (!common || !same) {
+    return null;
+  }
+
+  const [plainCpu, oursCpu] = [common, same].map(({ cpuPercent }) => Math.max(...cpuPercent));
+
+  return { consumers: common.consumers, plainPercent: plainCpu, oursPercent: oursCpu };
 }
 
 /**
@@ -165,7 +189,7 @@ function describe({ consumers, loss, delayP95Ms, cpuPercent }) {
  * @param {Awaited<ReturnType<typeof run>>} report
  * @returns {string}
  */
-function toText({ machine, loss, late, results, ratio }) {
+function toText({ machine, loss, late, results, ratio, busiest }) {
   const lines = [`${machine.cores} cores (${machine.cpu}), load ${machine.load1} at the start.`];
 
   for (const { subject, consumers, steps } of results) {
@@ -176,6 +200,12 @@ function toText({ machine, loss, late, results, ratio }) {
     );
   }
   lines.push('', `ours to mediasoup itself: ${ratio === null ? '-' : `x${ratio}`}`);
+  if (busiest) {
+    lines.push(
+      `the busiest worker at ${busiest.consumers} Consumers: ${busiest.oursPercent} % of a core, ` +
+        `${busiest.plainPercent} % with mediasoup itself`,
+    );
+  }
 
   return lines.join('\n');
 }

@@ -67,70 +67,75 @@ async function play(stays = () => true) {
   await Promise.all(sources.filter(stays).map((source) => source.frames(FRAMES)));
 }
 
-/** Where the home of the Router is: the third transport came back to it. */
-const HOME = 2;
-
 test.each([
-  ['the Router was not born on', 0],
-  ['the Router was born on', HOME],
-])('an agent that %s is killed: what does not touch it loses nothing', async (_, victim) => {
-  const agentOf = new Map(
-    [...sources, ...listeners].map((one) => [one, scattered.agentsOf([one.transport])[0]]),
-  );
-  const lost = /** @type {TestAgent} */ (agentOf.get(/** @type {Source} */ (sources[victim])));
-  /** @param {Source | Listener} one */
-  const isLost = (one) => agentOf.get(one) === lost;
-  const lostWebRtc = /** @type {WebRtcTransport} */ (webRtcTransports[victim]);
-  const whole = ways.filter(({ source, listener }) => !isLost(source) && !isLost(listener));
-  const orphans = ways.filter(({ source, listener }) => isLost(source) && !isLost(listener));
+  { born: 'was not', atHome: false },
+  { born: 'was', atHome: true },
+])(
+  'an agent that the Router $born born on is killed: what does not touch it loses nothing',
+  async ({ atHome }) => {
+    const agentOf = new Map(
+      [...sources, ...listeners].map((one) => [one, scattered.agentsOf([one.transport])[0]]),
+    );
+    const victim = sources.findIndex((one) => (agentOf.get(one) === scattered.home) === atHome);
+    const lost = /** @type {TestAgent} */ (agentOf.get(/** @type {Source} */ (sources[victim])));
+    /** @param {Source | Listener} one */
+    const isLost = (one) => agentOf.get(one) === lost;
+    // They went round the agents in the same order.
+    const lostWebRtc = /** @type {WebRtcTransport} */ (webRtcTransports[victim]);
+    const whole = ways.filter(({ source, listener }) => !isLost(source) && !isLost(listener));
+    const orphans = ways.filter(({ source, listener }) => isLost(source) && !isLost(listener));
 
-  expect(whole).toHaveLength(4);
-  expect(orphans).toHaveLength(2);
-  await play();
+    expect(lost === scattered.home).toBe(atHome);
+    expect(whole).toHaveLength(4);
+    expect(orphans).toHaveLength(2);
+    await play();
 
-  const told = Promise.all([
-    ...orphans.map(({ heard }) => eventOf(heard.consumer, 'producerclose')),
-    eventUntil(lostWebRtc, 'dtlsstatechange', () => lostWebRtc.dtlsState === 'closed'),
-  ]);
+    const told = Promise.all([
+      ...orphans.map(({ heard }) => eventOf(heard.consumer, 'producerclose')),
+      eventUntil(lostWebRtc, 'dtlsstatechange', () => lostWebRtc.dtlsState === 'closed'),
+    ]);
 
-  await scattered.kill(lost);
-  await told;
-  await play((source) => !isLost(source));
-  expect(scattered.worker.closed).toBe(false);
-  expect(scattered.router.closed).toBe(false);
+    await scattered.kill(lost);
+    await told;
+    await play((source) => !isLost(source));
+    expect(scattered.worker.closed).toBe(false);
+    expect(scattered.router.closed).toBe(false);
 
-  for (const source of sources.filter((one) => !isLost(one))) {
+    for (const source of sources.filter((one) => !isLost(one))) {
+      source.stop();
+    }
+    await Promise.all(whole.map(({ source, heard }) => heard.hearsEnd(source.stream)));
+    for (const { source, heard } of whole) {
+      heard.expectIntact(source.stream);
+      expect(heard.payloads.length).toBeGreaterThanOrEqual(2 * FRAMES);
+    }
+
+    // What was there is gone, and the Router goes on without it.
+    await expect(lostWebRtc.dump()).rejects.toThrow('not found');
+
+    const { transportIds } = await scattered.router.dump();
+    const alive = [...sources, ...listeners].filter((one) => !isLost(one));
+
+    expect(transportIds).toHaveLength(6);
+    expect(transportIds).toEqual(
+      expect.arrayContaining(alive.map(({ transport }) => transport.id)),
+    );
+
+    // What is made next is whole again.
+    const source = await scattered.source([{ kind: 'video', mark: 9 }], OVER_PIPE);
+    const next = await scattered.listeners(2, OVER_PIPE);
+    const heard = await Promise.all(next.map((listener) => listener.consume(source.producer)));
+
+    source.start();
+    await Promise.all(heard.map((one) => one.hears()));
+    await source.frames(FRAMES);
     source.stop();
-  }
-  await Promise.all(whole.map(({ source, heard }) => heard.hearsEnd(source.stream)));
-  for (const { source, heard } of whole) {
-    heard.expectIntact(source.stream);
-    expect(heard.payloads.length).toBeGreaterThanOrEqual(2 * FRAMES);
-  }
-
-  // What was there is gone, and the Router goes on without it.
-  await expect(lostWebRtc.dump()).rejects.toThrow('not found');
-
-  const { transportIds } = await scattered.router.dump();
-  const alive = [...sources, ...listeners].filter((one) => !isLost(one));
-
-  expect(transportIds).toHaveLength(6);
-  expect(transportIds).toEqual(expect.arrayContaining(alive.map(({ transport }) => transport.id)));
-
-  // What is made next is whole again.
-  const source = await scattered.source([{ kind: 'video', mark: 9 }], OVER_PIPE);
-  const next = await scattered.listeners(2, OVER_PIPE);
-  const heard = await Promise.all(next.map((listener) => listener.consume(source.producer)));
-
-  source.start();
-  await Promise.all(heard.map((one) => one.hears()));
-  await source.frames(FRAMES);
-  source.stop();
-  for (const one of heard) {
-    await one.hearsEnd(source.stream);
-    one.expectIntact(source.stream);
-  }
-});
+    for (const one of heard) {
+      await one.hearsEnd(source.stream);
+      one.expectIntact(source.stream);
+    }
+  },
+);
 
 test('a Worker with a PlainTransport on a killed agent dies: nothing else could tell', async () => {
   const plain = await scattered.listener();

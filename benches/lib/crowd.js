@@ -18,8 +18,9 @@ const LOCAL_IP = '127.0.0.1';
 /** @type {import('mediasoup-upstream/types').TransportListenInfo} */
 const LISTEN = { protocol: 'udp', ip: LOCAL_IP };
 const SPEAKERS = 4;
-/** One listener of so many is received. What is sent to the others nobody reads. */
-const SAMPLE = 10;
+/** So many of those who come at a time are received. What is sent to the others nobody reads. */
+const SAMPLE = 4;
+const AT_ONCE = 16;
 /** How long the last packets may take. */
 const DRAIN_MS = 500;
 
@@ -120,15 +121,18 @@ class Crowd {
 
   /** @param {number} count How many listeners more, each of one speaker's audio and video. */
   async grow(count) {
-    for (let i = 0; i < count; i++) {
-      await this.#addListener();
+    for (let i = 0; i < count; i += AT_ONCE) {
+      const lot = Array.from({ length: Math.min(AT_ONCE, count - i) }, (_, j) => i + j);
+
+      await Promise.all(lot.map((index) => this.#addListener(index < SAMPLE)));
     }
   }
 
-  async #addListener() {
+  /** @param {boolean} received */
+  async #addListener(received) {
     const index = this.#listeners++;
     const { producers, streams } = /** @type {Speaker} */ (this.#speakers[index % SPEAKERS]);
-    const receiver = index % SAMPLE === 0 ? await RtpReceiver.open(LOCAL_IP) : undefined;
+    const receiver = received ? await RtpReceiver.open(LOCAL_IP) : undefined;
     const transport = await this.#router.createPlainTransport({ listenInfo: LISTEN });
 
     if (receiver) {

@@ -1,13 +1,13 @@
 'use strict';
 
 const { pause } = require('../../../examples/lib/deadline');
+const { workerPorts } = require('../../../examples/lib/worker-ports');
 const { MEDIA_CODECS } = require('../../network/lib/clip-call');
 const { Fleet } = require('../../network/lib/fleet');
 const { hosts } = require('../../network/lib/hosts');
 const { EVENT_TIMEOUT } = require('../../support/events');
 const { Listener } = require('./listener');
 const { LOOPBACK, Source } = require('./source');
-const { workerPorts } = require('../../../examples/lib/worker-ports');
 
 /** @import { Router, Transport, Worker } from 'mediasoup-upstream/types' */
 /** @import { Host } from '../../network/lib/hosts' */
@@ -15,6 +15,8 @@ const { workerPorts } = require('../../../examples/lib/worker-ports');
 
 /** @type {Host} */
 const HERE = { ...hosts.app, ip: LOOPBACK };
+/** @type {import('mediasoup-upstream/types').RouterRtpCodecCapability} */
+const VP9 = { kind: 'video', mimeType: 'video/VP9', clockRate: 90000 };
 const POLL_INTERVAL = 25;
 /** For a test here. Each step in it has a deadline of its own. */
 const TEST_TIMEOUT = 90_000;
@@ -55,7 +57,7 @@ class Scattered {
 
     try {
       const worker = await fleet.worker();
-      const router = await worker.createRouter({ mediaCodecs: MEDIA_CODECS });
+      const router = await worker.createRouter({ mediaCodecs: [...MEDIA_CODECS, VP9] });
 
       return new Scattered(fleet, worker, router);
     } catch (error) {
@@ -106,6 +108,11 @@ class Scattered {
 
   get agents() {
     return this.#fleet.agents;
+  }
+
+  /** The agent that the Router was born on. */
+  get home() {
+    return this.#fleet.homeOf(this.worker);
   }
 
   /**

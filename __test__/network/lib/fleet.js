@@ -27,6 +27,8 @@ const MAX_WORKERS = '16';
 class Fleet {
   /** @type {TestAgent[]} */
   #agents = [];
+  /** With those that were killed. */
+  #all;
   /** @type {Worker[]} */
   #workers = [];
   /** Names of the connections, in the order of the agents; the local one is the last. */
@@ -42,6 +44,7 @@ class Fleet {
    */
   constructor(agents, urls, { local, horizontal }) {
     this.#agents = agents;
+    this.#all = agents;
     this.#horizontal = new Horizontal([], horizontal);
     this.#names = agents.map(({ token }, i) =>
       this.#horizontal.add(new RemoteConnection({ url: /** @type {string} */ (urls[i]), token })),
@@ -115,6 +118,16 @@ class Fleet {
     this.#workers.push(worker);
 
     return worker;
+  }
+
+  /**
+   * @param {Worker} worker
+   * @returns {TestAgent | undefined} The agent that it was born on.
+   */
+  homeOf(worker) {
+    const name = this.#horizontal.whereIs(worker)?.connection ?? '';
+
+    return this.#all[this.#names.indexOf(name)];
   }
 
   /** Those that were not killed. */
