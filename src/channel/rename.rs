@@ -243,8 +243,7 @@ mod tests {
         let message = router_dump("p", &["c", "p", "p"]);
         let length = message.len();
         let long = "a-name-of-twenty-chars".to_owned();
-        let message =
-            message.renamed(Texts::All, |id| (id == "p").then(|| long.clone())).unwrap();
+        let message = message.renamed(Texts::All, |id| (id == "p").then(|| long.clone())).unwrap();
         assert!(message.len() < length + 2 * long.len());
         let expected = router_dump(&long, &["c", &long, &long]);
         assert_eq!(compose::to_owned(&message), compose::to_owned(&expected));
@@ -303,8 +302,9 @@ mod tests {
     #[test]
     fn notifications_carry_names_too() {
         let pause = |id| compose::notification(id, Event::ConsumerProducerPause, None);
-        let message =
-            pause("c").renamed(Texts::All, |id| (id == "c").then(|| "consumer".to_owned())).unwrap();
+        let message = pause("c")
+            .renamed(Texts::All, |id| (id == "c").then(|| "consumer".to_owned()))
+            .unwrap();
         let expected = pause("consumer");
         assert_eq!(compose::to_owned(&message), compose::to_owned(&expected));
     }

@@ -42,6 +42,8 @@ pub const SELF_ADDRESSES: &str = "MEDIASOUP_HORIZONTAL_SELF_ADDRESSES";
 pub const PLACEMENT: &str = "MEDIASOUP_HORIZONTAL_PLACEMENT";
 /// On how many real workers the objects of one Worker may live.
 pub const MAX_PARTS: &str = "MEDIASOUP_HORIZONTAL_MAX_PARTS";
+/// The most real workers of one core on one host; further Workers share them.
+pub const WORKERS_PER_HOST: &str = "MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST";
 /// As many where nobody says how many, once they are more than one at all.
 const SCATTER_PARTS: usize = 3;
 /// A Worker of the app on one real worker, as mediasoup has it.
@@ -121,6 +123,8 @@ pub enum ConfigError {
     Placement(String),
     #[error("{MAX_PARTS}={value}: {source}")]
     MaxParts { value: String, source: ParseIntError },
+    #[error("{WORKERS_PER_HOST}={value}: {source}")]
+    WorkersPerHost { value: String, source: ParseIntError },
 }
 
 impl Options {
@@ -162,6 +166,13 @@ impl Options {
         let scatter = placement == Placement::Scatter;
         let unsaid = if scatter { SCATTER_PARTS } else { ONE_PART.max_parts };
         Ok(Spread { max_parts: max_parts.map_or(unsaid, NonZeroUsize::get), scatter })
+    }
+
+    /// How many real workers a host may run before Workers share them.
+    pub fn workers_per_host(&self) -> Result<Option<usize>, ConfigError> {
+        let Some(value) = self.variable(WORKERS_PER_HOST) else { return Ok(None) };
+        let wrong = |source| ConfigError::WorkersPerHost { value: value.to_owned(), source };
+        Ok(Some(value.parse::<NonZeroUsize>().map_err(wrong)?.get()))
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
@@ -323,6 +334,21 @@ mod tests {
         for (json, placement, max_parts, expected) in table {
             let options = options(json, placement, max_parts);
             assert_eq!(options.spread().unwrap(), expected, "{json} {placement:?} {max_parts:?}");
+        }
+    }
+
+    #[test]
+    fn workers_of_a_host_are_limited_as_told() {
+        let told = |value: &str| {
+            let environment = [(WORKERS_PER_HOST.to_owned(), value.to_owned())].into();
+            Options::of_environment(environment).workers_per_host()
+        };
+        assert_eq!(Options::default().workers_per_host().unwrap(), None);
+        assert_eq!(told("").unwrap(), None);
+        assert_eq!(told(" 3 ").unwrap(), Some(3));
+        for wrong in ["0", "two", "-1"] {
+            let error = told(wrong).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{WORKERS_PER_HOST}={wrong}: ")), "{error}");
         }
     }
 

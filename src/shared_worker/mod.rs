@@ -185,7 +185,9 @@ impl SharedWorker {
         };
         match message.envelope() {
             Envelope::Response(response) => self.response(response, message, out),
-            Envelope::Notification(NotificationEnvelope { event: Event::WorkerRunning, .. }) => {
+            Envelope::Notification(NotificationEnvelope {
+                event: Event::WorkerRunning, ..
+            }) => {
                 self.running(message, out);
             }
             Envelope::Notification(_) => self.notification(message, out),
@@ -356,8 +358,7 @@ impl SharedWorker {
         } else {
             message
         };
-        let mut message =
-            self.with_own_names(pending.sub, message, &pending.names, !accepted)?;
+        let mut message = self.with_own_names(pending.sub, message, &pending.names, !accepted)?;
         if message.patch_id(number) {
             Ok(message)
         } else {
@@ -452,11 +453,9 @@ impl SharedWorker {
             return;
         }
         // The worker has closed these by itself.
-        let gone = matches!(
-            event,
-            Event::ConsumerProducerClose | Event::DataconsumerDataproducerClose
-        )
-        .then(|| owned.id.clone().unwrap_or_else(|| handler_id.to_owned()));
+        let gone =
+            matches!(event, Event::ConsumerProducerClose | Event::DataconsumerDataproducerClose)
+                .then(|| owned.id.clone().unwrap_or_else(|| handler_id.to_owned()));
         match self.with_own_names(id, message, &Names::new(), false) {
             Ok(message) => out.push(Output::Sub(id, message.into_bytes())),
             Err(why) => out.push(Output::Diagnostic(format!("dropped a notification: {why}"))),

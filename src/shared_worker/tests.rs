@@ -278,10 +278,8 @@ fn a_name_that_makes_a_message_too_long_refuses_it() {
     // Just as long as a message may be: with the alias it would be longer.
     let limit = crate::channel::framing::MESSAGE_MAX;
     let body = |length: usize| {
-        let body = worker::UpdateSettingsRequest {
-            log_level: Some("x".repeat(length)),
-            log_tags: None,
-        };
+        let body =
+            worker::UpdateSettingsRequest { log_level: Some("x".repeat(length)), log_tags: None };
         request::Body::WorkerUpdateSettingsRequest(Box::new(body))
     };
     let message =

@@ -27,6 +27,9 @@ use crate::{
 /// How long the closing of what a virtual worker had may take before it hears of its end anyway.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// These a worker takes as a wish to close.
+const CLOSING: [i32; 2] = [libc::SIGINT, libc::SIGTERM];
+
 /// A virtual worker's link to the shared worker, as the driver holds it.
 pub struct Ends {
     pub owner: Owner,
@@ -255,9 +258,10 @@ impl Driver {
         let Member { id, ends, open, .. } = &self.members[index];
         let (id, owner, open, events) = (*id, ends.owner, *open, ends.events.clone());
         let killed = match how {
-            WorkerCommand::Signal(libc::SIGINT | libc::SIGTERM) => None,
-            WorkerCommand::Signal(signal) => Some(Exit::Signal(signal)),
-            WorkerCommand::CloseInput | WorkerCommand::Message(_) => None,
+            WorkerCommand::Signal(signal) if !CLOSING.contains(&signal) => {
+                Some(Exit::Signal(signal))
+            }
+            _ => None,
         };
         if self.drive(|machine, out| machine.leave(id, out)) == Leaving::WithWorker {
             self.users.lock().closed = true;

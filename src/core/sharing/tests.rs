@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use tokio::time::timeout;
 
@@ -28,6 +31,7 @@ const SIGKILL: i32 = 9;
 const MOMENT: Duration = Duration::from_secs(60);
 
 struct Bench {
+    last_owner: AtomicU32,
     sharing: Sharing,
     sources: Vec<Source>,
     mock: MockHandle,
@@ -56,7 +60,12 @@ impl Bench {
         });
         let handle = mock.handle();
         let source = Source { connection: Arc::new(mock), own_workers: Arc::default() };
-        Self { sharing: Sharing::default(), sources: vec![source], mock: handle }
+        let last_owner = AtomicU32::new(0);
+        Self { last_owner, sharing: Sharing::default(), sources: vec![source], mock: handle }
+    }
+
+    fn owner(&self) -> Owner {
+        Owner(self.last_owner.fetch_add(1, Ordering::Relaxed))
     }
 
     async fn find_for(
@@ -75,7 +84,7 @@ impl Bench {
 
     async fn find(&self, args: &[&str]) -> Result<Share, NoWorker> {
         let role = Role::Home { in_place: true };
-        self.find_for(self.sharing.owner(), &request_with(args), role).await
+        self.find_for(self.owner(), &request_with(args), role).await
     }
 
     async fn share(&self) -> Share {
@@ -176,7 +185,7 @@ async fn other_settings_are_not_shared() {
     let mut own_binary = request_with(&["--logLevel=warn"]);
     own_binary.worker_bin = Some("/own/worker".into());
     let role = Role::Home { in_place: true };
-    let refused = bench.find_for(bench.sharing.owner(), &own_binary, role).await.err();
+    let refused = bench.find_for(bench.owner(), &own_binary, role).await.err();
     assert!(refused.unwrap().to_string().contains("no room"));
 }
 
@@ -195,13 +204,13 @@ async fn a_worker_whose_settings_were_changed_takes_no_more() {
 #[tokio::test]
 async fn two_parts_of_one_virtual_worker_never_share() {
     let bench = Bench::new(1);
-    let (owner, request) = (bench.sharing.owner(), request_with(&[]));
+    let (owner, request) = (bench.owner(), request_with(&[]));
     let role = Role::Home { in_place: false };
     let _home = bench.find_for(owner, &request, role).await.unwrap();
     let taken = ["mock".to_owned()];
     let part = Role::Part { taken: &taken };
     assert!(bench.find_for(owner, &request, part).await.is_err());
-    assert!(bench.find_for(bench.sharing.owner(), &request, part).await.is_ok());
+    assert!(bench.find_for(bench.owner(), &request, part).await.is_ok());
 }
 
 #[tokio::test]
