@@ -155,7 +155,9 @@ impl<'a> Seeker<'a> {
             let Candidates { running, starting } =
                 self.sharing.candidates(connection, request, self.owner);
             for shared in running {
-                if let Some(link) = shared.attach(self.owner).await {
+                // One that is held up by somebody who does not read answers late.
+                let attached = timeout_at(deadline, shared.attach(self.owner)).await;
+                if let Ok(Some(link)) = attached {
                     tracing::debug!(pid = shared.pid, connection, "a worker is shared");
                     return Some(link);
                 }
