@@ -115,6 +115,11 @@ impl<T: Weight> Sender<T> {
         }
     }
 
+    /// Whether the receiving end is gone.
+    pub fn is_closed(&self) -> bool {
+        self.items.is_closed()
+    }
+
     /// Resolves when the receiving end is gone.
     pub async fn closed(&self) {
         self.items.closed().await;

@@ -73,7 +73,9 @@ impl NativeCore {
         let timeout = self.options.connect_timeout().map_err(|error| error.to_string())?;
         let book = config::address_book(&self.options).map_err(|error| error.to_string())?;
         let spread = self.options.spread().map_err(|error| error.to_string())?;
-        let core = Core::start(book, timeout, spread).map_err(|error| error.to_string())?;
+        let per_host = self.options.workers_per_host().map_err(|error| error.to_string())?;
+        let core = Core::start_limited(book, timeout, spread, per_host)
+            .map_err(|error| error.to_string())?;
         let socket = core.socket().to_owned();
         self.core = Some(core);
         Ok(socket)

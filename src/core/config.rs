@@ -44,6 +44,8 @@ pub const PLACEMENT: &str = "MEDIASOUP_HORIZONTAL_PLACEMENT";
 pub const MAX_PARTS: &str = "MEDIASOUP_HORIZONTAL_MAX_PARTS";
 /// What becomes of a Worker of the app that loses one of them: `continue` or `died`.
 pub const ON_PART_LOST: &str = "MEDIASOUP_HORIZONTAL_ON_PART_LOST";
+/// The most real workers of one core on one host; further Workers share them.
+pub const WORKERS_PER_HOST: &str = "MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST";
 /// As many where nobody says how many, once they are more than one at all.
 const SCATTER_PARTS: usize = 3;
 /// A Worker of the app on one real worker, as mediasoup has it.
@@ -135,6 +137,8 @@ pub enum ConfigError {
     OnPartLost(String),
     #[error("{MAX_PARTS}={value}: {source}")]
     MaxParts { value: String, source: ParseIntError },
+    #[error("{WORKERS_PER_HOST}={value}: {source}")]
+    WorkersPerHost { value: String, source: ParseIntError },
 }
 
 impl Options {
@@ -186,6 +190,13 @@ impl Options {
             (None, Some(other)) => return Err(ConfigError::OnPartLost(other.to_owned())),
             (None, None) => OnPartLost::Careful,
         })
+    }
+
+    /// How many real workers a host may run before Workers share them.
+    pub fn workers_per_host(&self) -> Result<Option<usize>, ConfigError> {
+        let Some(value) = self.variable(WORKERS_PER_HOST) else { return Ok(None) };
+        let wrong = |source| ConfigError::WorkersPerHost { value: value.to_owned(), source };
+        Ok(Some(value.parse::<NonZeroUsize>().map_err(wrong)?.get()))
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
@@ -372,6 +383,21 @@ mod tests {
         }
         let refused = with("{}", Some("weep")).unwrap_err();
         assert_eq!(refused, format!("{ON_PART_LOST}=weep: neither continue nor died"));
+    }
+
+    #[test]
+    fn workers_of_a_host_are_limited_as_told() {
+        let told = |value: &str| {
+            let environment = [(WORKERS_PER_HOST.to_owned(), value.to_owned())].into();
+            Options::of_environment(environment).workers_per_host()
+        };
+        assert_eq!(Options::default().workers_per_host().unwrap(), None);
+        assert_eq!(told("").unwrap(), None);
+        assert_eq!(told(" 3 ").unwrap(), Some(3));
+        for wrong in ["0", "two", "-1"] {
+            let error = told(wrong).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{WORKERS_PER_HOST}={wrong}: ")), "{error}");
+        }
     }
 
     #[test]

@@ -95,11 +95,22 @@ pub struct Inner {
 }
 
 impl Core {
-    /// Binds the socket for stubs and starts the thread. Stubs may connect once this returns.
+    /// A core whose workers are as many as a host has cores, before they are shared.
     pub fn start(
         book: Arc<AddressBook>,
         connect_timeout: Duration,
         spread: Spread,
+    ) -> Result<Self, StartError> {
+        Self::start_limited(book, connect_timeout, spread, None)
+    }
+
+    /// Binds the socket for stubs and starts the thread. Stubs may connect once this returns.
+    /// `per_host`: how many real workers a host may run before they are shared.
+    pub fn start_limited(
+        book: Arc<AddressBook>,
+        connect_timeout: Duration,
+        spread: Spread,
+        per_host: Option<usize>,
     ) -> Result<Self, StartError> {
         let bound = bind().map_err(StartError::Socket)?;
         let inner = Arc::new(Inner {
@@ -109,7 +120,7 @@ impl Core {
             book,
             connect_timeout,
             spread,
-            sharing: Sharing::default(),
+            sharing: Sharing::with_limit(per_host),
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =

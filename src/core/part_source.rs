@@ -19,18 +19,15 @@ use crate::{
 pub struct Parts {
     inner: Arc<Inner>,
     request: SpawnRequest,
-    owner: Owner,
+    /// What the app knows its Worker by.
+    pid: u32,
 }
 
 impl Parts {
     /// `None` if this virtual worker may have one worker only.
-    pub fn of(
-        inner: &Arc<Inner>,
-        request: SpawnRequest,
-        owner: Owner,
-    ) -> Option<Arc<dyn PartSource>> {
+    pub fn of(inner: &Arc<Inner>, request: SpawnRequest, pid: u32) -> Option<Arc<dyn PartSource>> {
         let inner = Arc::clone(inner);
-        (inner.spread.max_parts > 1).then(|| Arc::new(Self { inner, request, owner }) as _)
+        (inner.spread.max_parts > 1).then(|| Arc::new(Self { inner, request, pid }) as _)
     }
 }
 
@@ -38,7 +35,7 @@ impl PartSource for Parts {
     fn open(&self, taken: &[String]) -> BoxFuture<'static, Result<Opened, String>> {
         let inner = Arc::clone(&self.inner);
         let request = self.request.clone();
-        let (taken, owner) = (taken.to_vec(), self.owner);
+        let (taken, owner) = (taken.to_vec(), Owner(self.pid));
         Box::pin(async move {
             let sources = inner.sources();
             let role = Role::Part { taken: &taken };
@@ -118,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn parts_go_where_the_virtual_worker_has_none() {
         let inner = inner(&[("a", 8), ("full", 0), ("b", 8), ("c", 8)], 3);
-        let source = Parts::of(&inner, request(), inner.sharing.owner()).unwrap();
+        let source = Parts::of(&inner, request(), 7).unwrap();
         let mut taken = vec!["b".to_owned()];
         let mut parts = Vec::new();
         for expected in ["a", "c", "b", "a"] {
@@ -140,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn says_why_there_is_no_part() {
         let inner = inner(&[("a", 0)], 3);
-        let source = Parts::of(&inner, request(), inner.sharing.owner()).unwrap();
+        let source = Parts::of(&inner, request(), 7).unwrap();
         let error = source.open(&["a".to_owned()]).await.err().unwrap();
         assert!(error.contains("a has no room for another worker"), "{error}");
         for source in inner.sources() {
@@ -153,6 +150,6 @@ mod tests {
     #[test]
     fn one_part_needs_no_source() {
         let inner = inner(&[("a", 8)], 1);
-        assert!(Parts::of(&inner, request(), inner.sharing.owner()).is_none());
+        assert!(Parts::of(&inner, request(), 7).is_none());
     }
 }

@@ -25,6 +25,7 @@ use super::{
     part_source::{self, Parts},
     relay::{self, ControlEvent, Ends, LibraryEnd, Opened, PartSource, Stdio},
     settings,
+    sharing::Owner,
 };
 use crate::{
     connection::{Exit, InPlaceWorker},
@@ -166,8 +167,7 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
     let sources = core.sources();
     // A stub that became the worker could not outlive it, as a Worker of several parts may.
     let role = Role::Home { in_place: core.spread.max_parts == 1 };
-    let owner = core.sharing.owner();
-    let seeker = Some(core.sharing.seeker(owner));
+    let seeker = Some(core.sharing.seeker(Owner(pid)));
     let found = tokio::select! {
         // Cancel-safe: a worker that is found after all is freed with its link.
         found = choice::find_or_share(&sources, &request, role, deadline, seeker) => found,
@@ -185,7 +185,7 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
         }
         Ok((Found::Linked(link), place)) => {
             let home = part_source::opened(link, place);
-            let parts = Parts::of(core, request, owner);
+            let parts = Parts::of(core, request, pid);
             run_linked(core, pid, library, home, parts, stream).await;
         }
     }

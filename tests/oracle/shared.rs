@@ -246,7 +246,8 @@ fn programs(raw: &[Raw], count: usize) -> Vec<Vec<Step>> {
 }
 
 fn show(raw: &[Raw], count: usize) -> String {
-    programs(raw, count).iter().map(|steps| format!("--\n{}", listing(steps))).collect()
+    let listings: Vec<_> = programs(raw, count).iter().map(|steps| listing(steps)).collect();
+    listings.join("--\n")
 }
 
 fn check(raw: &[Raw], count: usize) -> Vec<String> {

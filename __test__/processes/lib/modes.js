@@ -138,7 +138,11 @@ class OpenMode {
 function appVariables(mode, url) {
   return {
     ...(url && { MEDIASOUP_HORIZONTAL_AGENTS: url }),
-    ...(mode === WAITING && { MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE: '0' }),
+    // Nobody shares a worker, however few cores there are: each is to end alone.
+    ...(mode === WAITING && {
+      MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE: '0',
+      MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST: '64',
+    }),
     ...(mode.workerBin && { TEST_APP_WORKER_BIN: mode.workerBin }),
   };
 }

@@ -27,6 +27,12 @@ use crate::{
 /// How long the closing of what a virtual worker had may take before it hears of its end anyway.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Between two looks at whether anybody still wants a worker that takes no messages.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// These a worker takes as a wish to close.
+const CLOSING: [i32; 2] = [libc::SIGINT, libc::SIGTERM];
+
 /// A virtual worker's link to the shared worker, as the driver holds it.
 pub struct Ends {
     pub owner: Owner,
@@ -119,7 +125,9 @@ impl Driver {
     /// Runs until the worker is gone.
     pub async fn run(mut self) {
         loop {
-            let deadline = self.members.iter().filter_map(|member| member.deadline).min();
+            let deadlines = self.members.iter().filter_map(|member| member.deadline);
+            let look = (!self.waiting.is_empty()).then(|| Instant::now() + LOOK);
+            let deadline = deadlines.chain(look).min();
             let step = tokio::select! {
                 // Cancel-safe: what is under way stays here.
                 step = poll_fn(|context| self.poll(context)) => Some(step),
@@ -152,6 +160,11 @@ impl Driver {
                 return self.end(&exit);
             }
             self.carry_out().await;
+            let gone = |member: &Member| member.ends.events.is_closed();
+            if !self.waiting.is_empty() && self.members.iter().all(gone) {
+                // Nobody hears what they say meanwhile, but that they are gone.
+                return self.end(&Exit::Code(0));
+            }
             if !self.machine.takes_more() {
                 self.users.lock().closed = true;
             }
@@ -271,11 +284,12 @@ impl Driver {
     /// A member wants no more of the worker. The last one's wish is the worker's own end.
     fn leave(&mut self, index: usize, how: WorkerCommand) -> Option<Exit> {
         let Member { id, ends, open, .. } = &self.members[index];
-        let (id, owner, open, events) = (*id, ends.owner, *open, ends.events.clone());
+        let (id, open, events) = (*id, *open, ends.events.clone());
         let killed = match how {
-            WorkerCommand::Signal(libc::SIGINT | libc::SIGTERM) => None,
-            WorkerCommand::Signal(signal) => Some(Exit::Signal(signal)),
-            WorkerCommand::CloseInput | WorkerCommand::Message(_) => None,
+            WorkerCommand::Signal(signal) if !CLOSING.contains(&signal) => {
+                Some(Exit::Signal(signal))
+            }
+            _ => None,
         };
         if self.drive(|machine, out| machine.leave(id, out)) == Leaving::WithWorker {
             self.users.lock().closed = true;
@@ -290,7 +304,6 @@ impl Driver {
             self.command(how);
             return None;
         }
-        self.leave_users(owner);
         match killed {
             Some(exit) => self.tell_end(id, exit),
             None => {
@@ -326,11 +339,16 @@ impl Driver {
         }
     }
 
-    /// Waits for a virtual worker that does not read, but not for ever: the others wait with it.
+    /// Waits for a virtual worker that does not read. Not for ever where others wait with it.
     async fn deliver(&mut self, id: SubId, event: WorkerEvent) {
         let Some(index) = self.members.iter().position(|member| member.id == id) else { return };
         let events = &self.members[index].ends.events;
         let Err((event, TrySendError::Full)) = events.offer(event) else { return };
+        if self.members.len() == 1 {
+            // An error means that it is gone, and its end is about to be heard.
+            let _ = events.send(event).await;
+            return;
+        }
         let sent = timeout(self.patience.left(), events.send(event)).await;
         self.patience.spend();
         if sent.is_ok() {
@@ -341,8 +359,6 @@ impl Driver {
             LINK_LIMIT / 1024 / 1024
         );
         tracing::warn!(reason, "a virtual worker is cut off");
-        let owner = self.members[index].ends.owner;
-        self.leave_users(owner);
         self.tell_end(id, Exit::Lost(reason));
         if self.drive(|machine, out| machine.leave(id, out)) == Leaving::WithWorker {
             self.command(WorkerCommand::Signal(libc::SIGKILL));
@@ -352,7 +368,9 @@ impl Driver {
     /// The last that a virtual worker hears.
     fn tell_end(&mut self, id: SubId, exit: Exit) {
         let Some(index) = self.members.iter().position(|member| member.id == id) else { return };
-        self.members.remove(index).ends.events.send_last(WorkerEvent::Exited(exit));
+        let Ends { owner, events, .. } = self.members.remove(index).ends;
+        self.leave_users(owner);
+        events.send_last(WorkerEvent::Exited(exit));
     }
 
     fn end_overdue(&mut self) {

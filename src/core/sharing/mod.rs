@@ -4,10 +4,7 @@ mod driver;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::{
@@ -25,9 +22,9 @@ use crate::{
 /// How many virtual workers may ask for the same worker at once.
 const ATTACHES: usize = 64;
 
-/// A virtual worker, as one that may have several parts but no two on the same real worker.
+/// What the app knows its Worker by. It may have several parts, but no two on the same real worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner(u64);
+pub struct Owner(pub u32);
 
 /// A real worker and the way to its driver.
 struct Shared {
@@ -55,7 +52,6 @@ pub struct Sharing {
     /// The most real workers of this core on one host; else as many as this one has cores, and as
     /// any other takes.
     per_host: Option<usize>,
-    owners: Arc<AtomicU64>,
 }
 
 /// Somebody who looks for a worker of their own, or else for a share of one.
@@ -78,11 +74,6 @@ impl Sharing {
     #[must_use]
     pub fn with_limit(per_host: Option<usize>) -> Self {
         Self { per_host, ..Self::default() }
-    }
-
-    /// A name for a new virtual worker.
-    pub fn owner(&self) -> Owner {
-        Owner(self.owners.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Looks for a worker for that virtual worker.
@@ -164,7 +155,9 @@ impl<'a> Seeker<'a> {
             let Candidates { running, starting } =
                 self.sharing.candidates(connection, request, self.owner);
             for shared in running {
-                if let Some(link) = shared.attach(self.owner).await {
+                // One that is held up by somebody who does not read answers late.
+                let attached = timeout_at(deadline, shared.attach(self.owner)).await;
+                if let Ok(Some(link)) = attached {
                     tracing::debug!(pid = shared.pid, connection, "a worker is shared");
                     return Some(link);
                 }

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use tokio::time::timeout;
 
@@ -28,6 +31,7 @@ const SIGKILL: i32 = 9;
 const MOMENT: Duration = Duration::from_secs(60);
 
 struct Bench {
+    last_owner: AtomicU32,
     sharing: Sharing,
     sources: Vec<Source>,
     mock: MockHandle,
@@ -56,7 +60,12 @@ impl Bench {
         });
         let handle = mock.handle();
         let source = Source { connection: Arc::new(mock), own_workers: Arc::default() };
-        Self { sharing: Sharing::default(), sources: vec![source], mock: handle }
+        let last_owner = AtomicU32::new(0);
+        Self { last_owner, sharing: Sharing::default(), sources: vec![source], mock: handle }
+    }
+
+    fn owner(&self) -> Owner {
+        Owner(self.last_owner.fetch_add(1, Ordering::Relaxed))
     }
 
     async fn find_for(
@@ -75,7 +84,7 @@ impl Bench {
 
     async fn find(&self, args: &[&str]) -> Result<Share, NoWorker> {
         let role = Role::Home { in_place: true };
-        self.find_for(self.sharing.owner(), &request_with(args), role).await
+        self.find_for(self.owner(), &request_with(args), role).await
     }
 
     async fn share(&self) -> Share {
@@ -176,7 +185,7 @@ async fn other_settings_are_not_shared() {
     let mut own_binary = request_with(&["--logLevel=warn"]);
     own_binary.worker_bin = Some("/own/worker".into());
     let role = Role::Home { in_place: true };
-    let refused = bench.find_for(bench.sharing.owner(), &own_binary, role).await.err();
+    let refused = bench.find_for(bench.owner(), &own_binary, role).await.err();
     assert!(refused.unwrap().to_string().contains("no room"));
 }
 
@@ -195,13 +204,13 @@ async fn a_worker_whose_settings_were_changed_takes_no_more() {
 #[tokio::test]
 async fn two_parts_of_one_virtual_worker_never_share() {
     let bench = Bench::new(1);
-    let (owner, request) = (bench.sharing.owner(), request_with(&[]));
+    let (owner, request) = (bench.owner(), request_with(&[]));
     let role = Role::Home { in_place: false };
     let _home = bench.find_for(owner, &request, role).await.unwrap();
     let taken = ["mock".to_owned()];
     let part = Role::Part { taken: &taken };
     assert!(bench.find_for(owner, &request, part).await.is_err());
-    assert!(bench.find_for(bench.sharing.owner(), &request, part).await.is_ok());
+    assert!(bench.find_for(bench.owner(), &request, part).await.is_ok());
 }
 
 #[tokio::test]
@@ -232,6 +241,20 @@ async fn who_closes_takes_only_its_own_along() {
     assert_eq!(second.end().await, Exit::Code(0));
     assert!(bench.mock.workers().is_empty(), "it ends with the last");
     assert_eq!(bench.mock.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_virtual_worker_may_come_again_once_it_left() {
+    let bench = Bench::new(1);
+    let (owner, request) = (bench.owner(), request_with(&[]));
+    let role = Role::Home { in_place: false };
+    let mut first = bench.find_for(owner, &request, role).await.unwrap();
+    first.expect_running().await;
+    let mut second = bench.share().await;
+    first.say(compose::notification("", Event::WorkerClose, None)).await;
+    assert_eq!(first.end().await, Exit::Code(0));
+    second.assert_answers().await;
+    assert!(bench.find_for(owner, &request, role).await.is_ok());
 }
 
 #[tokio::test]
@@ -276,17 +299,54 @@ async fn a_link_that_is_dropped_frees_the_worker() {
     .unwrap();
 }
 
+/// Ten logs of 4 MiB are more than a link holds.
+fn flood(bench: &Bench) {
+    let log = crate::channel::fbs::log::Log { data: format!("E{}", "x".repeat(4 * 1024 * 1024)) };
+    let body = crate::channel::fbs::message::Body::Log(Box::new(log));
+    for _ in 0..10 {
+        assert!(bench.mock.emit(bench.mock.workers()[0], compose::compose(body.clone())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_alone_is_waited_for() {
+    let bench = Bench::new(1);
+    let mut first = bench.share().await;
+    flood(&bench);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for _ in 0..10 {
+        first.message().await;
+    }
+    first.assert_answers().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_takes_nothing_is_let_go_with_its_last_link() {
+    let (commands, commanded) = queue::bounded(1);
+    let (events, heard) = queue::bounded(1);
+    let bench = Bench::new(1);
+    let connection = Arc::clone(&bench.sources[0].connection);
+    let addresses = connection.addresses().unwrap();
+    let link = WorkerLink { pid: 9, addresses, commands, events: heard };
+    let request = request_with(&[]);
+    let seeker = bench.sharing.seeker(bench.owner());
+    let own = seeker.begin(connection.as_ref(), &request).unwrap().unwrap().finish(link);
+    for _ in 0..3 {
+        let message = compose::request(7, Method::WorkerDump, "", None);
+        let message = WorkerCommand::Message(message.into_bytes().freeze());
+        own.commands.send(message).await.unwrap();
+    }
+    drop(own);
+    timeout(MOMENT, events.closed()).await.unwrap();
+    drop(commanded);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_does_not_read_is_cut_off_in_the_end() {
     let bench = Bench::new(1);
     let (mut first, mut second) = (bench.share().await, bench.share().await);
-    // The first one gets more logs than its link holds: it has been there longest.
-    let text = "x".repeat(4 * 1024 * 1024);
-    let log = crate::channel::fbs::log::Log { data: format!("E{text}") };
-    let body = crate::channel::fbs::message::Body::Log(Box::new(log));
-    for _ in 0..10 {
-        assert!(bench.mock.emit(first.link.pid, compose::compose(body.clone())));
-    }
+    // They are the first one's: it has been there longest.
+    flood(&bench);
     second.say(compose::request(7, Method::WorkerGetResourceUsage, "", None)).await;
     // The logs that the first one no longer gets are the second one's.
     let answer = loop {
