@@ -270,6 +270,10 @@ impl VirtualWorker {
             Some(message)
         };
         let Some(message) = message else { return };
+        let Envelope::Request(request) = message.envelope() else { return };
+        if let Some(why) = self.not_consumable(&request, &message) {
+            return refuse(request.id, why, out);
+        }
         self.forward(part, message, effect, false, out);
     }
 
@@ -291,7 +295,7 @@ impl VirtualWorker {
         };
         let noted = rewriting.and_then(|rewriting| {
             let new = self.register(part, &effect);
-            if new && (self.spreads() || method == Method::TransportConsume) {
+            if new {
                 self.note(part, &effect, method, &message)?;
             }
             Ok((rewriting, registered || new))
@@ -359,12 +363,15 @@ impl VirtualWorker {
         method: Method,
         message: &Message,
     ) -> Result<(), String> {
-        match effect {
-            Effect::Create { id, .. } => {
-                self.facts.note(id, part, method, message).map_err(|error| error.to_string())
+        let Effect::Create { id, .. } = effect else { return Ok(()) };
+        let noted = match method {
+            Method::TransportProduce if !self.spreads() => self.facts.note_mapped(id, message),
+            _ if self.spreads() || method == Method::TransportConsume => {
+                self.facts.note(id, part, method, message)
             }
-            Effect::None | Effect::Close { .. } => Ok(()),
-        }
+            _ => Ok(()),
+        };
+        noted.map_err(|error| error.to_string())
     }
 
     fn response(
@@ -470,7 +477,9 @@ impl VirtualWorker {
         for (id, object) in &removed {
             match object.kind {
                 ObjectKind::Transport => self.book.forget(id),
-                ObjectKind::Consumer if !self.spreads() => self.facts.forget(id),
+                ObjectKind::Consumer | ObjectKind::Producer if !self.spreads() => {
+                    self.facts.forget(id);
+                }
                 _ => {}
             }
         }
