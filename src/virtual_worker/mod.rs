@@ -12,6 +12,7 @@ mod parts;
 mod pipes;
 mod piping;
 mod recipes;
+mod refusals;
 mod requests;
 mod rewriting;
 mod routing;
@@ -28,7 +29,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
-pub use objects::{Object, ObjectKind, Objects, PartId};
+pub use self::{
+    deaths::OnPartLost,
+    objects::{Object, ObjectKind, Objects, PartId},
+};
 
 use self::{
     facts::Facts,
@@ -36,6 +40,7 @@ use self::{
     known::Known,
     parts::Parts,
     pipes::Pipes,
+    refusals::{refuse, refuse_as, refuse_malformed},
     requests::{AppRequest, Pending, Requests},
     rewriting::Rewriting,
     shadows::Shadows,
@@ -86,19 +91,6 @@ pub struct Spread {
     /// Every transport goes to the next part, in turn. For tests.
     pub scatter: bool,
     pub on_part_lost: OnPartLost,
-}
-
-/// What becomes of a virtual worker that loses one of several parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnPartLost {
-    /// It lives on, unless something was there that has no event to tell its end: recordings must
-    /// not die silently.
-    #[default]
-    Careful,
-    /// It lives on without what was there.
-    Continue,
-    /// It dies.
-    Died,
 }
 
 /// One Worker of the app and the real workers behind it.
@@ -337,43 +329,6 @@ impl VirtualWorker {
         }
     }
 
-    /// The object that a refused request would have made is not there.
-    fn take_back(&mut self, effect: &Effect, registered: bool, out: &mut Vec<Output>) {
-        if let Effect::Create { id, .. } = effect
-            && registered
-        {
-            self.forget(id, out);
-        }
-    }
-
-    fn register(&mut self, part: PartId, effect: &Effect) -> bool {
-        match effect {
-            Effect::Create { kind, id, parent, server } => self.objects.insert(
-                id,
-                Object { kind: *kind, part, parent: parent.clone(), server: server.clone() },
-            ),
-            Effect::None | Effect::Close { .. } => false,
-        }
-    }
-
-    fn note(
-        &mut self,
-        part: PartId,
-        effect: &Effect,
-        method: Method,
-        message: &Message,
-    ) -> Result<(), String> {
-        let Effect::Create { id, .. } = effect else { return Ok(()) };
-        let noted = match method {
-            Method::TransportProduce if !self.spreads() => self.facts.note_mapped(id, message),
-            _ if self.spreads() || method == Method::TransportConsume => {
-                self.facts.note(id, part, method, message)
-            }
-            _ => Ok(()),
-        };
-        noted.map_err(|error| error.to_string())
-    }
-
     fn response(
         &mut self,
         part: PartId,
@@ -532,23 +487,5 @@ impl Drop for VirtualWorker {
         for id in transports {
             self.book.forget(id);
         }
-    }
-}
-
-fn refuse(library_id: u32, reason: &str, out: &mut Vec<Output>) {
-    refuse_as(ErrorKind::Error, library_id, reason, out);
-}
-
-fn refuse_as(kind: ErrorKind, library_id: u32, reason: &str, out: &mut Vec<Output>) {
-    let answer = compose::refused(library_id, kind, reason);
-    out.push(Output::Library(answer.into_bytes().freeze()));
-}
-
-/// A message that no worker survives gets an answer of ours where its id can still be read.
-fn refuse_malformed(id: Option<u32>, why: &str, out: &mut Vec<Output>) {
-    out.push(Output::Diagnostic(format!("refused a message of the app: {why}")));
-    if let Some(id) = id {
-        let answer = compose::refused(id, ErrorKind::TypeError, why);
-        out.push(Output::Library(answer.into_bytes().freeze()));
     }
 }

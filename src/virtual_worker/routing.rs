@@ -143,8 +143,8 @@ impl VirtualWorker {
         parts.retain(|part| self.parts.is_open(*part));
         match parts.as_slice() {
             [] => refuse_unknown(&request, out),
-            [part] if !gather::is_remembered(request.method) => {
-                self.forward(*part, message.clone(), Effect::None, false, out)
+            [part] if !gather::is_view(request.method) => {
+                self.forward(*part, message.clone(), Effect::None, false, out);
             }
             _ => self.gather(message, request, &parts, out),
         }

@@ -50,7 +50,8 @@ pub fn differences(
             let events = object.events.iter().map(|(event, body)| (format!("{event:?}"), body));
             let crossed = raced.crossed.contains(id);
             let events = events.filter(|(event, _)| {
-                !legal.event(event) && !(crossed && legal.crossed_event(event))
+                let over = legal.event(event) || (crossed && legal.crossed_event(event));
+                !over
             });
             events
                 .map(|(event, body)| format!("{event} {}", Value::parse(body)))
@@ -139,10 +140,10 @@ fn compare_call(
     }
 }
 
-/// Whether those are among these, in order.
-fn is_part_of(those: &[String], these: &[String]) -> bool {
-    let mut these = these.iter();
-    those.iter().all(|one| these.any(|other| other == one))
+/// Whether the few are among all of them, in order.
+fn is_part_of(few: &[String], all: &[String]) -> bool {
+    let mut rest = all.iter();
+    few.iter().all(|one| rest.any(|other| other == one))
 }
 
 fn show(outcome: &Outcome) -> String {
