@@ -39,6 +39,13 @@ impl VirtualWorker {
             return;
         }
         let part = match self.objects.get(request.handler_id) {
+            Some(object)
+                if !tracking::knows(object.kind, request.method)
+                    && self.parts.is_open(object.part) =>
+            {
+                // A worker refuses that, and says why.
+                return self.forward(object.part, message, Effect::None, false, out);
+            }
             Some(object) => object.part,
             None if method::is_worker_method(request.method) => self.home,
             None => return refuse_unknown(&request, out),

@@ -94,6 +94,25 @@ pub fn effect(request: &RequestEnvelope<'_>, message: &Message) -> Result<Effect
     })
 }
 
+/// Whether an object of that kind knows the method. The worker's own go to the worker, whatever
+/// their handler.
+pub fn knows(kind: ObjectKind, method: Method) -> bool {
+    let (of, _) = method::name(method).split_once('.').unwrap_or_default();
+    match kind {
+        _ if method::is_worker_method(method) => true,
+        ObjectKind::WebRtcServer => of == "webRtcServer",
+        ObjectKind::Router => of == "router",
+        ObjectKind::Transport => {
+            matches!(of, "transport" | "plainTransport" | "pipeTransport" | "webRtcTransport")
+        }
+        ObjectKind::RtpObserver => of == "rtpObserver",
+        ObjectKind::Producer => of == "producer",
+        ObjectKind::Consumer => of == "consumer",
+        ObjectKind::DataProducer => of == "dataProducer",
+        ObjectKind::DataConsumer => of == "dataConsumer",
+    }
+}
+
 /// Whether the request makes a transport.
 pub fn makes_transport(method: Method) -> bool {
     matches!(
