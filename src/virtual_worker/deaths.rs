@@ -11,8 +11,8 @@ use channel_schema::fbs::{
 };
 
 use super::{
-    Fate, Object, ObjectKind, OnPartLost, Output, PartId, VirtualWorker, facts::TransportKind,
-    pipes::Own, refuse_as, requests::Pending, routing::refuse_unknown, tracking::Effect,
+    Fate, Object, ObjectKind, Output, PartId, VirtualWorker, facts::TransportKind, pipes::Own,
+    refuse_as, requests::Pending, routing::refuse_unknown, tracking::Effect,
 };
 use crate::channel::{
     Envelope, Message,
@@ -20,6 +20,19 @@ use crate::channel::{
     fbs::request::Method,
     method,
 };
+
+/// What becomes of a virtual worker that loses one of several parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnPartLost {
+    /// It lives on, unless something was there that has no event to tell its end: recordings must
+    /// not die silently.
+    #[default]
+    Careful,
+    /// It lives on without what was there.
+    Continue,
+    /// It dies.
+    Died,
+}
 
 impl VirtualWorker {
     /// A part that was open is gone, with all that lived there.

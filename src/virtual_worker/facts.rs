@@ -78,6 +78,9 @@ pub struct Server {
 #[derive(Debug, Default)]
 pub struct Facts {
     pub media: HashMap<String, Media>,
+    /// The same, as far as a Worker needs it that stays on one part: the SSRCs that each Producer
+    /// maps to.
+    mapped: HashMap<String, Vec<u32>>,
     pub data: HashMap<String, Data>,
     pub transports: HashMap<String, TransportFacts>,
     pub observers: HashMap<String, Observer>,
@@ -157,6 +160,30 @@ impl Facts {
         Ok(())
     }
 
+    /// Notes the SSRCs that a Producer maps to, and nothing else.
+    pub fn note_mapped(&mut self, id: &str, message: &Message) -> Result<(), DecodeError> {
+        let BodyRef::TransportProduceRequest(body) = compose::request_body(message)? else {
+            return Ok(());
+        };
+        let mut mapped = Vec::new();
+        for encoding in body.rtp_mapping()?.encodings()? {
+            mapped.push(encoding?.mapped_ssrc()?);
+        }
+        self.mapped.insert(id.to_owned(), mapped);
+        Ok(())
+    }
+
+    /// Whether these are the SSRCs that the Producer maps to. A worker that is told others aborts
+    /// on the next packet.
+    pub fn maps_to(&self, producer: &str, ssrcs: &[Option<u32>]) -> bool {
+        if let Some(media) = self.media.get(producer) {
+            let encodings = media.mapping.encodings.iter();
+            return encodings.map(|encoding| Some(encoding.mapped_ssrc)).eq(ssrcs.iter().copied());
+        }
+        let same = |mapped: &Vec<u32>| mapped.iter().copied().map(Some).eq(ssrcs.iter().copied());
+        self.mapped.get(producer).is_none_or(same)
+    }
+
     fn note_in_router(
         &mut self,
         id: &str,
@@ -197,6 +224,7 @@ impl Facts {
     /// Drops what is known of an object that is gone, Routers and `WebRtcServers` aside.
     pub fn forget(&mut self, id: &str) {
         self.media.remove(id);
+        self.mapped.remove(id);
         self.data.remove(id);
         self.transports.remove(id);
         self.observers.remove(id);

@@ -172,7 +172,14 @@ pub fn concerns_worker(method: Method) -> bool {
     )
 }
 
-/// Whether the last answer of a part stands for it while its link is down.
-pub fn is_remembered(method: Method) -> bool {
-    matches!(method, Method::WorkerGetResourceUsage | Method::WebrtcserverDump)
+/// Whether the answer shows what is on the part itself, so that the core's own objects must be
+/// hidden in it, and it is remembered for when the link is down.
+pub fn is_view(method: Method) -> bool {
+    matches!(
+        method,
+        Method::WorkerDump
+            | Method::WorkerGetResourceUsage
+            | Method::RouterDump
+            | Method::WebrtcserverDump
+    )
 }

@@ -12,6 +12,7 @@ mod parts;
 mod pipes;
 mod piping;
 mod recipes;
+mod refusals;
 mod requests;
 mod rewriting;
 mod routing;
@@ -28,7 +29,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
-pub use objects::{Object, ObjectKind, Objects, PartId};
+pub use self::{
+    deaths::OnPartLost,
+    objects::{Object, ObjectKind, Objects, PartId},
+};
 
 use self::{
     facts::Facts,
@@ -36,6 +40,7 @@ use self::{
     known::Known,
     parts::Parts,
     pipes::Pipes,
+    refusals::{refuse, refuse_as, refuse_malformed},
     requests::{AppRequest, Pending, Requests},
     rewriting::Rewriting,
     shadows::Shadows,
@@ -86,19 +91,6 @@ pub struct Spread {
     /// Every transport goes to the next part, in turn. For tests.
     pub scatter: bool,
     pub on_part_lost: OnPartLost,
-}
-
-/// What becomes of a virtual worker that loses one of several parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnPartLost {
-    /// It lives on, unless something was there that has no event to tell its end: recordings must
-    /// not die silently.
-    #[default]
-    Careful,
-    /// It lives on without what was there.
-    Continue,
-    /// It dies.
-    Died,
 }
 
 /// One Worker of the app and the real workers behind it.
@@ -270,6 +262,10 @@ impl VirtualWorker {
             Some(message)
         };
         let Some(message) = message else { return };
+        let Envelope::Request(request) = message.envelope() else { return };
+        if let Some(why) = self.not_consumable(&request, &message) {
+            return refuse(request.id, why, out);
+        }
         self.forward(part, message, effect, false, out);
     }
 
@@ -291,7 +287,7 @@ impl VirtualWorker {
         };
         let noted = rewriting.and_then(|rewriting| {
             let new = self.register(part, &effect);
-            if new && (self.spreads() || method == Method::TransportConsume) {
+            if new {
                 self.note(part, &effect, method, &message)?;
             }
             Ok((rewriting, registered || new))
@@ -330,40 +326,6 @@ impl VirtualWorker {
                 self.take_back(&app.effect, app.registered, out);
             }
             refuse(library_id, "a request needs an id other than 0", out);
-        }
-    }
-
-    /// The object that a refused request would have made is not there.
-    fn take_back(&mut self, effect: &Effect, registered: bool, out: &mut Vec<Output>) {
-        if let Effect::Create { id, .. } = effect
-            && registered
-        {
-            self.forget(id, out);
-        }
-    }
-
-    fn register(&mut self, part: PartId, effect: &Effect) -> bool {
-        match effect {
-            Effect::Create { kind, id, parent, server } => self.objects.insert(
-                id,
-                Object { kind: *kind, part, parent: parent.clone(), server: server.clone() },
-            ),
-            Effect::None | Effect::Close { .. } => false,
-        }
-    }
-
-    fn note(
-        &mut self,
-        part: PartId,
-        effect: &Effect,
-        method: Method,
-        message: &Message,
-    ) -> Result<(), String> {
-        match effect {
-            Effect::Create { id, .. } => {
-                self.facts.note(id, part, method, message).map_err(|error| error.to_string())
-            }
-            Effect::None | Effect::Close { .. } => Ok(()),
         }
     }
 
@@ -470,7 +432,9 @@ impl VirtualWorker {
         for (id, object) in &removed {
             match object.kind {
                 ObjectKind::Transport => self.book.forget(id),
-                ObjectKind::Consumer if !self.spreads() => self.facts.forget(id),
+                ObjectKind::Consumer | ObjectKind::Producer if !self.spreads() => {
+                    self.facts.forget(id);
+                }
                 _ => {}
             }
         }
@@ -523,23 +487,5 @@ impl Drop for VirtualWorker {
         for id in transports {
             self.book.forget(id);
         }
-    }
-}
-
-fn refuse(library_id: u32, reason: &str, out: &mut Vec<Output>) {
-    refuse_as(ErrorKind::Error, library_id, reason, out);
-}
-
-fn refuse_as(kind: ErrorKind, library_id: u32, reason: &str, out: &mut Vec<Output>) {
-    let answer = compose::refused(library_id, kind, reason);
-    out.push(Output::Library(answer.into_bytes().freeze()));
-}
-
-/// A message that no worker survives gets an answer of ours where its id can still be read.
-fn refuse_malformed(id: Option<u32>, why: &str, out: &mut Vec<Output>) {
-    out.push(Output::Diagnostic(format!("refused a message of the app: {why}")));
-    if let Some(id) = id {
-        let answer = compose::refused(id, ErrorKind::TypeError, why);
-        out.push(Output::Library(answer.into_bytes().freeze()));
     }
 }

@@ -16,6 +16,8 @@ use crate::channel::{
     method,
 };
 
+const NOT_CONSUMABLE: &str = "consumableRtpEncodings do not match those of the Producer";
+
 /// What a worker says of an object that is not there.
 pub fn not_found(request: &RequestEnvelope<'_>) -> String {
     format!(
@@ -37,6 +39,13 @@ impl VirtualWorker {
             return;
         }
         let part = match self.objects.get(request.handler_id) {
+            Some(object)
+                if !tracking::knows(object.kind, request.method)
+                    && self.parts.is_open(object.part) =>
+            {
+                // A worker refuses that, and says why.
+                return self.forward(object.part, message, Effect::None, false, out);
+            }
             Some(object) => object.part,
             None if method::is_worker_method(request.method) => self.home,
             None => return refuse_unknown(&request, out),
@@ -141,8 +150,8 @@ impl VirtualWorker {
         parts.retain(|part| self.parts.is_open(*part));
         match parts.as_slice() {
             [] => refuse_unknown(&request, out),
-            [part] if !gather::is_remembered(request.method) => {
-                self.forward(*part, message.clone(), Effect::None, false, out)
+            [part] if !gather::is_view(request.method) => {
+                self.forward(*part, message.clone(), Effect::None, false, out);
             }
             _ => self.gather(message, request, &parts, out),
         }
@@ -253,14 +262,8 @@ impl VirtualWorker {
         let (producer, ssrcs) = consumed(message).map_err(undecodable)?;
         let kind = if ssrcs.is_some() { ObjectKind::Producer } else { ObjectKind::DataProducer };
         let from = self.piped_from(&producer, kind, request.handler_id);
-        if from.is_some()
-            && let (Some(media), Some(ssrcs)) = (self.facts.media.get(&producer), ssrcs)
-        {
-            let mapped = media.mapping.encodings.iter().map(|encoding| Some(encoding.mapped_ssrc));
-            if !mapped.eq(ssrcs) {
-                // A worker would abort on the next packet.
-                return Err("consumableRtpEncodings do not match those of the Producer".to_owned());
-            }
+        if from.is_some() && ssrcs.is_some_and(|ssrcs| !self.facts.maps_to(&producer, &ssrcs)) {
+            return Err(NOT_CONSUMABLE.to_owned());
         }
         if from.is_none_or(|from| from == to) {
             self.forward(to, message.clone(), effect.clone(), false, out);
@@ -280,6 +283,20 @@ impl VirtualWorker {
         let message = shadow.unwrap_or_else(|| message.clone());
         self.send_piped(&producer, data, to, id, message, out);
         Ok(())
+    }
+
+    /// Why a single worker must not see that consume.
+    pub(super) fn not_consumable(
+        &self,
+        request: &RequestEnvelope<'_>,
+        message: &Message,
+    ) -> Option<&'static str> {
+        if request.method != Method::TransportConsume {
+            return None;
+        }
+        let (producer, ssrcs) = consumed(message).ok()?;
+        self.piped_from(&producer, ObjectKind::Producer, request.handler_id)?;
+        (!self.facts.maps_to(&producer, &ssrcs?)).then_some(NOT_CONSUMABLE)
     }
 
     /// The part of a Producer of the same Router.

@@ -2,7 +2,7 @@
 
 use channel_schema::fbs::{request::BodyRef, request::Method, router, web_rtc_transport};
 
-use super::objects::ObjectKind;
+use super::{Object, ObjectKind, Output, PartId, VirtualWorker};
 use crate::channel::{
     Message,
     compose::{self, DecodeError},
@@ -16,6 +16,45 @@ pub enum Effect {
     None,
     Create { kind: ObjectKind, id: String, parent: Option<String>, server: Option<String> },
     Close { id: String },
+}
+
+impl VirtualWorker {
+    /// The object that a refused request would have made is not there.
+    pub(super) fn take_back(&mut self, effect: &Effect, registered: bool, out: &mut Vec<Output>) {
+        if let Effect::Create { id, .. } = effect
+            && registered
+        {
+            self.forget(id, out);
+        }
+    }
+
+    pub(super) fn register(&mut self, part: PartId, effect: &Effect) -> bool {
+        match effect {
+            Effect::Create { kind, id, parent, server } => self.objects.insert(
+                id,
+                Object { kind: *kind, part, parent: parent.clone(), server: server.clone() },
+            ),
+            Effect::None | Effect::Close { .. } => false,
+        }
+    }
+
+    pub(super) fn note(
+        &mut self,
+        part: PartId,
+        effect: &Effect,
+        method: Method,
+        message: &Message,
+    ) -> Result<(), String> {
+        let Effect::Create { id, .. } = effect else { return Ok(()) };
+        let noted = match method {
+            Method::TransportProduce if !self.spreads() => self.facts.note_mapped(id, message),
+            _ if self.spreads() || method == Method::TransportConsume => {
+                self.facts.note(id, part, method, message)
+            }
+            _ => Ok(()),
+        };
+        noted.map_err(|error| error.to_string())
+    }
 }
 
 /// Reads the effect of a request. Only creations and closes are decoded.
@@ -53,6 +92,25 @@ pub fn effect(request: &RequestEnvelope<'_>, message: &Message) -> Result<Effect
             server: server(&body)?.map(str::to_owned),
         },
     })
+}
+
+/// Whether an object of that kind knows the method. The worker's own go to the worker, whatever
+/// their handler.
+pub fn knows(kind: ObjectKind, method: Method) -> bool {
+    let (of, _) = method::name(method).split_once('.').unwrap_or_default();
+    match kind {
+        _ if method::is_worker_method(method) => true,
+        ObjectKind::WebRtcServer => of == "webRtcServer",
+        ObjectKind::Router => of == "router",
+        ObjectKind::Transport => {
+            matches!(of, "transport" | "plainTransport" | "pipeTransport" | "webRtcTransport")
+        }
+        ObjectKind::RtpObserver => of == "rtpObserver",
+        ObjectKind::Producer => of == "producer",
+        ObjectKind::Consumer => of == "consumer",
+        ObjectKind::DataProducer => of == "dataProducer",
+        ObjectKind::DataConsumer => of == "dataConsumer",
+    }
 }
 
 /// Whether the request makes a transport.

@@ -10,6 +10,15 @@ use crate::{
     value::Value,
 };
 
+/// What races decided.
+#[derive(Default)]
+struct Raced {
+    /// These objects are there on one side only, and differ from there on.
+    other_way: BTreeSet<String>,
+    /// These were made with another state, which the one side told later, by an event.
+    crossed: BTreeSet<String>,
+}
+
 /// All illegal differences, a line each.
 pub fn differences(
     plain: &App,
@@ -19,8 +28,7 @@ pub fn differences(
     losses: &Losses,
 ) -> Vec<String> {
     let mut found = Vec::new();
-    // What a race decided the other way: these objects differ from there on.
-    let mut other_way = BTreeSet::new();
+    let mut raced = Raced::default();
     for (index, (mine, theirs)) in plain.made.iter().zip(&ours.made).enumerate() {
         let ended = |id: &str| {
             let object = plain.objects.get(id);
@@ -28,19 +36,23 @@ pub fn differences(
                 matches!(object.state, State::Closed | State::Gone | State::Lost | State::Refused)
             })
         };
-        compare_call(index, (mine, theirs), legal, settled, ended, &mut other_way, &mut found);
+        compare_call(index, (mine, theirs), legal, settled, ended, &mut raced, &mut found);
     }
     let lost: BTreeSet<&String> = losses.values().flatten().collect();
     // What may miss the last events of a part that is gone.
     let touched = plain.touched(&lost);
     for (id, mine) in &plain.objects {
         let Some(theirs) = ours.objects.get(id) else { continue };
-        if other_way.contains(id) {
+        if raced.other_way.contains(id) {
             continue;
         }
         let heard = |object: &crate::app::Object| {
             let events = object.events.iter().map(|(event, body)| (format!("{event:?}"), body));
-            let events = events.filter(|(event, _)| !legal.event(event));
+            let crossed = raced.crossed.contains(id);
+            let events = events.filter(|(event, _)| {
+                let over = legal.event(event) || (crossed && legal.crossed_event(event));
+                !over
+            });
             events
                 .map(|(event, body)| format!("{event} {}", Value::parse(body)))
                 .collect::<Vec<_>>()
@@ -72,7 +84,7 @@ fn compare_call(
     legal: &Differences,
     settled: bool,
     ended: impl Fn(&str) -> bool,
-    other_way: &mut BTreeSet<String>,
+    raced: &mut Raced,
     found: &mut Vec<String>,
 ) {
     let call = &mine.call;
@@ -82,20 +94,26 @@ fn compare_call(
         }
         return;
     };
-    if mentions(made_strings(mine), other_way) {
+    if mentions(made_strings(mine), &raced.other_way) {
         return;
     }
     if theirs.at_loss && legal.at_loss() {
         if let Effect::Create { id, .. } = &call.effect
             && std::mem::discriminant(plain) != std::mem::discriminant(ours)
         {
-            other_way.insert(id.clone());
+            raced.other_way.insert(id.clone());
         }
         return;
     }
     let race = !settled && theirs.crossed && legal.race(call.name());
     match (plain, ours) {
-        (Outcome::Accepted(_), Outcome::Accepted(_)) if race => {}
+        (Outcome::Accepted(plain), Outcome::Accepted(ours)) if race => {
+            if let Effect::Create { id, .. } = &call.effect
+                && plain != ours
+            {
+                raced.crossed.insert(id.clone());
+            }
+        }
         (Outcome::Accepted(plain), Outcome::Accepted(ours)) => {
             let mut paths = Vec::new();
             // Mostly they are equal to the last byte.
@@ -114,7 +132,7 @@ fn compare_call(
                 && let Effect::Create { id, .. } = &call.effect
                 && ended(id)
             {
-                other_way.insert(id.clone());
+                raced.other_way.insert(id.clone());
                 return;
             }
             found.push(format!("call {index}, {call}: plain {}, ours {}", show(plain), show(ours)));
@@ -122,10 +140,10 @@ fn compare_call(
     }
 }
 
-/// Whether those are among these, in order.
-fn is_part_of(those: &[String], these: &[String]) -> bool {
-    let mut these = these.iter();
-    those.iter().all(|one| these.any(|other| other == one))
+/// Whether the few are among all of them, in order.
+fn is_part_of(few: &[String], all: &[String]) -> bool {
+    let mut rest = all.iter();
+    few.iter().all(|one| rest.any(|other| other == one))
 }
 
 fn show(outcome: &Outcome) -> String {

@@ -25,6 +25,9 @@ pub enum Match {
     Result { call: String, path: String },
     /// An event, wherever it comes among an object's others.
     Event { event: String },
+    /// An event that tells what an object may also be made with, if its creation was under way
+    /// together with the change.
+    CrossedEvent { event: String },
     /// A call that was under way when a part was lost.
     AnyCallAtALoss,
     /// A call that was under way together with a close of what it needs may end either way.
@@ -56,6 +59,10 @@ impl Differences {
 
     pub fn event(&self, name: &str) -> bool {
         self.any(|one| matches!(one, Match::Event { event } if event == name))
+    }
+
+    pub fn crossed_event(&self, name: &str) -> bool {
+        self.any(|one| matches!(one, Match::CrossedEvent { event } if event == name))
     }
 
     pub fn at_loss(&self) -> bool {

@@ -68,6 +68,21 @@ fn ids_are_unique_across_parts() {
 }
 
 #[test]
+fn what_an_object_does_not_know_is_refused_by_its_worker() {
+    let mut fleet = router(3, Hosts::One, 3);
+    for (method, body) in [
+        (Method::RtpobserverAddProducer, Some(bodies::add_producer("p"))),
+        (Method::RtpobserverRemoveProducer, Some(bodies::remove_producer("p"))),
+        (Method::ProducerPause, None),
+        (Method::RouterDump, None),
+    ] {
+        let (class, reason) = fleet.call(method, "t1", body).expect_err("a transport knows none");
+        let name = crate::channel::method::name(method);
+        assert_eq!((class.as_str(), reason), ("Error", format!("unknown method '{name}'")));
+    }
+}
+
+#[test]
 fn settings_and_usage_are_of_all() {
     let mut fleet = router(3, Hosts::One, 2);
     let usage = fleet.ok(Method::WorkerGetResourceUsage, "", None);
