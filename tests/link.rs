@@ -12,7 +12,7 @@ use mediasoup_horizontal::{
         BoxFuture, Connection, SpawnError,
         remote::{RemoteConnection, RemoteOptions, Status},
     },
-    net::{BoxedTransport, Dial, DialError, LinkLost, LinkParts, Timing, Tokens, accept, open},
+    net::{Dial, DialError, Dialed, Exchange, LinkLost, LinkParts, Timing, Tokens, accept, open},
     wire::{AgentReply, Body, Frame, Frames, Hello, ProtocolRange, SUBPROTOCOL, Welcome, encode},
 };
 use support::{FakeWorkers, agent_options, remote_options, request, server, within};
@@ -65,13 +65,17 @@ async fn a_write_that_does_not_finish_loses_the_link() {
     let url = remote_options().url;
     let (link, _) = within(open(Box::new(near), &url, None, &hello())).await.unwrap();
     let _peer = within(peer).await.unwrap();
-    let LinkParts { reader: _reader, mut writer } = link.split(Timing::default());
+    let (outbound, exchange) = Exchange::new();
+    let LinkParts { reader: _reader, mut writer } = link.split(Timing::default(), &exchange);
     let large = Body::Channel(support::message(&vec![0; 100_000]));
-    writer.outbound.send(Frame::about(1, large)).await.unwrap();
+    outbound.send(Frame::about(1, large)).await.unwrap();
     let began = Instant::now();
     assert_eq!(within(writer.lost()).await, LinkLost::WriteStalled(Duration::from_secs(10)));
     assert!(began.elapsed() <= Duration::from_secs(11));
-    let dead = writer.outbound.send(Frame::link(Body::Ping(1))).await;
+    writer.stop().await;
+    assert!(exchange.unacknowledged_bytes() >= 100_000, "kept for the next link");
+    drop((_reader, exchange));
+    let dead = outbound.send(Frame::about(1, Body::CloseInput)).await;
     assert!(dead.is_err(), "nobody writes any more");
 }
 
@@ -79,10 +83,10 @@ async fn a_write_that_does_not_finish_loses_the_link() {
 struct ByHand(mpsc::UnboundedSender<DuplexStream>);
 
 impl Dial for ByHand {
-    fn dial(&self) -> BoxFuture<'_, Result<BoxedTransport, DialError>> {
+    fn dial(&self) -> BoxFuture<'_, Result<Dialed, DialError>> {
         let (near, far) = tokio::io::duplex(64 * 1024);
         self.0.send(far).unwrap();
-        Box::pin(async move { Ok(Box::new(near) as BoxedTransport) })
+        Box::pin(async move { Ok(Dialed { transport: Box::new(near), peer: None }) })
     }
 }
 

@@ -263,6 +263,7 @@ impl<M: Machine> Relay<M> {
                 }
                 Some(WorkerEvent::Stdout(bytes)) => self.text(Stdio::Stdout(bytes)),
                 Some(WorkerEvent::Stderr(bytes)) => self.text(Stdio::Stderr(bytes)),
+                Some(WorkerEvent::LinkDown | WorkerEvent::LinkUp) => {}
             }
             if self.out.len() >= OUT_LIMIT {
                 break;
