@@ -209,15 +209,72 @@ async fn sigterm_kills_workers_that_do_not_end() {
     }
 }
 
+/// A connection whose workers nobody but the session timeout, or the agent's death, ends.
+fn patient(url: &str, fast_death: bool, session_timeout: Duration) -> RemoteConnection {
+    let options = RemoteOptions::new(url).unwrap();
+    let session_timeout = Some(session_timeout);
+    RemoteConnection::new(RemoteOptions { fast_death, session_timeout, ..options }).unwrap()
+}
+
 #[tokio::test]
-async fn sigkill_of_the_agent_leaves_no_worker() {
+async fn sigkill_of_the_agent_is_noticed_at_once_and_leaves_no_worker() {
     let mut agent = Running::new(ECHO, &[]).await;
-    let connection = connection(agent.url(), None);
+    let connection = patient(agent.url(), true, Duration::from_secs(3600));
     let mut link = within(connection.spawn(request())).await.unwrap();
     agent.signal(Signal::SIGKILL);
+    let Exit::Lost(why) = end_of(&mut link).await else { panic!("nobody saw it end") };
+    assert!(why.starts_with(&format!("agent {}: ", agent.url())), "{why}");
+    assert!(why.ends_with("and nobody listens there any more"), "{why}");
     within(agent.child.wait()).await.unwrap();
-    assert!(matches!(end_of(&mut link).await, Exit::Lost(_)));
     is_gone(link.pid).await;
+}
+
+#[tokio::test]
+async fn a_dead_agent_is_waited_for_where_that_is_asked() {
+    let mut agent = Running::new(ECHO, &[]).await;
+    let connection = patient(agent.url(), false, Duration::from_millis(500));
+    let mut link = within(connection.spawn(request())).await.unwrap();
+    let began = Instant::now();
+    agent.signal(Signal::SIGKILL);
+    within(agent.child.wait()).await.unwrap();
+    let Exit::Lost(why) = end_of(&mut link).await else { panic!("nobody saw it end") };
+    assert!(why.ends_with("and it did not come back within 500ms (session timeout)"), "{why}");
+    assert!(began.elapsed() >= Duration::from_millis(500));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stalled_controller_costs_a_bounded_memory_and_nobody_else() {
+    const FLOOD: &str = "#!/bin/sh\ncase \"$*\" in *flood*) n=0; while [ $n -lt 100 ]; do \
+                         printf '\\000\\000\\020\\000' >&4; head -c 1048576 /dev/zero >&4; \
+                         n=$((n+1)); done;; esac\nexec cat <&3 >&4\n";
+    let agent = Running::new(FLOOD, &["--max-workers", "2"]).await;
+    let stalled = connection(agent.url(), None);
+    let mut flood = request();
+    flood.args = vec!["--logTag=flood".to_owned()];
+    // Nobody reads its events: this side's own bounds fill, and then the agent's.
+    let mut link = within(stalled.spawn(flood)).await.unwrap();
+    let other = connection(agent.url(), None);
+    let mut served = within(other.spawn(request())).await.unwrap();
+    for _ in 0..20 {
+        let mut text = BytesMut::new();
+        text.put_u32_le(4);
+        text.put_slice(b"here");
+        served.commands.send(WorkerCommand::Message(text.freeze())).await.unwrap();
+        assert!(matches!(within(served.events.recv()).await, Some(WorkerEvent::Message(_))));
+    }
+    let Exit::Lost(why) = end_of_unread(&mut link).await else { panic!("it was given up") };
+    assert!(why.contains("the app did not read"), "{why}");
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.child.id().unwrap())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 160 * 1024, "{peak} KiB at most");
+}
+
+/// As `end_of`, where nothing is read before the link itself ended.
+async fn end_of_unread(link: &mut WorkerLink) -> Exit {
+    within(link.commands.closed()).await;
+    end_of(link).await
 }
 
 /// Waits for what no event tells.

@@ -1,6 +1,6 @@
 //! One attempt to reach the agent.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::time::timeout;
 
@@ -9,6 +9,10 @@ use crate::{
     net::{Dial, DialError, Dialed, Link, open},
     wire::{Hello, ProtocolRange, Welcome},
 };
+
+/// How long one attempt to resume a session may take. Behind a cut that swallows everything a
+/// fresh one is through sooner than one that waits for its packets to be sent again.
+const RESUME_ATTEMPT: Duration = Duration::from_secs(4);
 
 /// Which session an attempt asks for.
 pub(super) enum Wanted {
@@ -43,7 +47,10 @@ pub(super) async fn attempt(
         let (link, welcome) = open(transport, &options.url, options.token.as_ref(), &hello).await?;
         Ok(Opened { link, welcome, peer })
     };
-    let limit = options.connect_timeout.min(options.timing.handshake);
+    let mut limit = options.connect_timeout.min(options.timing.handshake);
+    if let Wanted::Resumed { .. } = wanted {
+        limit = limit.min(RESUME_ATTEMPT);
+    }
     let opened = timeout(limit, all).await.map_err(|_| {
         DialError::Unreachable(format!("{}: no answer within {limit:?}", options.url))
     })??;
