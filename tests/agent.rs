@@ -258,10 +258,11 @@ async fn a_stalled_controller_costs_a_bounded_memory_and_nobody_else() {
     let mut served = within(other.spawn(request())).await.unwrap();
     for _ in 0..20 {
         let mut text = BytesMut::new();
-        text.put_u32_le(4);
-        text.put_slice(b"here");
+        text.put_u32_le(8);
+        text.put_slice(b"answered");
         served.commands.send(WorkerCommand::Message(text.freeze())).await.unwrap();
-        assert!(matches!(within(served.events.recv()).await, Some(WorkerEvent::Message(_))));
+        let event = within(served.events.recv()).await;
+        assert!(matches!(event, Some(WorkerEvent::Message(_))), "{event:?}");
     }
     let Exit::Lost(why) = end_of_unread(&mut link).await else { panic!("it was given up") };
     assert!(why.contains("the app did not read"), "{why}");

@@ -29,12 +29,29 @@ describe.each(ALL)('$name', (mode) => {
   /** @type {Set<string>} */
   let sockets;
 
+  /** @type {AgentProcess[]} */
+  const agents = [];
+
   beforeAll(async () => {
     mark = newMark();
-    agent = mode.remote
-      ? await AgentProcess.start({ env: markedEnv(mark), args: ['--max-workers', '64'] })
-      : undefined;
+    // Its session timeout is longer than CLEAN_MS: whoever ends in order must say so.
+    agent = await startAgent();
   });
+
+  /** @param {string[]} args */
+  async function startAgent(...args) {
+    if (!mode.remote) {
+      return undefined;
+    }
+    const started = await AgentProcess.start({
+      env: markedEnv(mark),
+      args: ['--max-workers', '64', ...args],
+    });
+
+    agents.push(started);
+
+    return started;
+  }
 
   afterAll(async () => {
     await agent?.stop();
@@ -63,9 +80,9 @@ describe.each(ALL)('$name', (mode) => {
     }
   }
 
-  /** Nothing is left but the agent. */
+  /** Nothing is left but the agents. */
   async function expectClean() {
-    const left = () => marked(mark).filter(({ pid }) => pid !== agent?.pid);
+    const left = () => marked(mark).filter(({ pid }) => agents.every((own) => own.pid !== pid));
 
     try {
       await until(
@@ -127,15 +144,30 @@ describe.each(ALL)('$name', (mode) => {
     expect(await app.ended()).toEqual({ code: 7, signal: null });
   });
 
-  test('leaves nothing after SIGKILL', async () => {
-    const app = await start('load', 3);
+  describe('cut off', () => {
+    /** @type {AgentProcess | undefined} */
+    let usual;
 
-    await app.said('open');
-    expect(realWorkers(mark)).toHaveLength(3);
-    rememberSockets();
-    app.kill('SIGKILL');
+    beforeAll(async () => {
+      usual = agent;
+      agent = await startAgent('--session-timeout', '1');
+    });
 
-    expect(await app.ended()).toEqual({ code: null, signal: 'SIGKILL' });
+    afterAll(async () => {
+      await agent?.stop();
+      agent = usual;
+    });
+
+    test('leaves nothing after SIGKILL', async () => {
+      const app = await start('load', 3);
+
+      await app.said('open');
+      expect(realWorkers(mark)).toHaveLength(3);
+      rememberSockets();
+      app.kill('SIGKILL');
+
+      expect(await app.ended()).toEqual({ code: null, signal: 'SIGKILL' });
+    });
   });
 
   test.each(/** @type {const} */ (['SIGINT', 'SIGTERM']))(
