@@ -66,7 +66,7 @@ async fn a_write_that_does_not_finish_loses_the_link() {
     let (link, _) = within(open(Box::new(near), &url, None, &hello())).await.unwrap();
     let _peer = within(peer).await.unwrap();
     let (outbound, exchange) = Exchange::new();
-    let LinkParts { reader: _reader, mut writer } = link.split(Timing::default(), &exchange);
+    let LinkParts { reader, mut writer } = link.split(Timing::default(), &exchange);
     let large = Body::Channel(support::message(&vec![0; 100_000]));
     outbound.send(Frame::about(1, large)).await.unwrap();
     let began = Instant::now();
@@ -74,7 +74,7 @@ async fn a_write_that_does_not_finish_loses_the_link() {
     assert!(began.elapsed() <= Duration::from_secs(11));
     writer.stop().await;
     assert!(exchange.unacknowledged_bytes() >= 100_000, "kept for the next link");
-    drop((_reader, exchange));
+    drop((reader, exchange));
     let dead = outbound.send(Frame::about(1, Body::CloseInput)).await;
     assert!(dead.is_err(), "nobody writes any more");
 }

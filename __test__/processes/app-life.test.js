@@ -75,7 +75,7 @@ describe.each(ALL)('$name', (mode) => {
   function rememberSockets() {
     sockets = socketsOf(marked(mark).map(({ pid }) => pid));
     // A worker that is about to start still shows the agent's own sockets.
-    for (const own of agent ? socketsOf([agent.pid]) : []) {
+    for (const own of socketsOf(agents.map(({ pid }) => pid))) {
       sockets.delete(own);
     }
   }
@@ -119,22 +119,6 @@ describe.each(ALL)('$name', (mode) => {
     expect(await app.ended()).toEqual({ code: 0, signal: null });
   });
 
-  test('lives while a Worker is open, and ends when that one dies', async () => {
-    const app = await start('stay', 1);
-    const { pids } = await app.said('open');
-
-    // All that could end it early has run by then: its answers take many turns of its loop.
-    await until(() => realWorkers(mark).length === 1, 'the worker');
-    await expect(app.ended(500)).rejects.toThrow('took more than');
-    process.kill(pids[0], 'SIGKILL');
-
-    expect(await app.ended()).toEqual({ code: 0, signal: null });
-    expect(await app.said('died')).toEqual({
-      event: 'died',
-      message: `[pid:${pids[0]}, code:null, signal:SIGKILL]`,
-    });
-  });
-
   test('leaves nothing after process.exit() under load', async () => {
     const app = await start('exit', 3, 7);
     const { pids } = await app.said('open');
@@ -144,18 +128,35 @@ describe.each(ALL)('$name', (mode) => {
     expect(await app.ended()).toEqual({ code: 7, signal: null });
   });
 
-  describe('cut off', () => {
+  describe('killed', () => {
     /** @type {AgentProcess | undefined} */
     let usual;
 
     beforeAll(async () => {
       usual = agent;
+      // Whoever is killed may only be cut off, for all that an agent knows.
       agent = await startAgent('--session-timeout', '1');
     });
 
     afterAll(async () => {
       await agent?.stop();
       agent = usual;
+    });
+
+    test('lives while a Worker is open, and ends when that one dies', async () => {
+      const app = await start('stay', 1);
+      const { pids } = await app.said('open');
+
+      // All that could end it early has run by then: its answers take many turns of its loop.
+      await until(() => realWorkers(mark).length === 1, 'the worker');
+      await expect(app.ended(500)).rejects.toThrow('took more than');
+      process.kill(pids[0], 'SIGKILL');
+
+      expect(await app.ended()).toEqual({ code: 0, signal: null });
+      expect(await app.said('died')).toEqual({
+        event: 'died',
+        message: `[pid:${pids[0]}, code:null, signal:SIGKILL]`,
+      });
     });
 
     test('leaves nothing after SIGKILL', async () => {

@@ -168,7 +168,7 @@ impl LinkReader {
             Body::Ping(number) => {
                 // Only the latest ping is answered: a flood of pings costs no memory.
                 self.due.send_modify(|due| {
-                    due.pong = Some((number, due.pong.map_or(0, |(_, count)| count + 1)))
+                    due.pong = Some((number, due.pong.map_or(0, |(_, count)| count + 1)));
                 });
             }
             Body::Pong(_) => {}
