@@ -179,6 +179,43 @@ async fn an_agent_that_never_answers_costs_no_more_than_the_deadline() {
     assert!(seen.contains(&Body::Pong(1)) && seen.contains(&Body::Ping(9)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_acknowledges_nothing_ends_the_session() {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let peer = tokio::spawn(async move {
+        let mut socket = accept_hdr_async(far, take_subprotocol).await.unwrap();
+        within(socket.next()).await.unwrap().unwrap();
+        let reply = AgentReply::Welcome(Box::new(welcome().await));
+        socket.send(Message::text(serde_json::to_string(&reply).unwrap())).await.unwrap();
+        // It reads everything and is not silent.
+        while let Some(Ok(_)) = socket.next().await {
+            let mut ping = bytes::BytesMut::new();
+            encode(&Frame::link(Body::Ping(1)), &mut ping);
+            if socket.send(Message::Binary(ping.freeze())).await.is_err() {
+                return;
+            }
+        }
+    });
+    let url = remote_options().url;
+    let (link, _) = within(open(Box::new(near), &url, None, &hello())).await.unwrap();
+    let (outbound, exchange) = Exchange::with_limit(1_000);
+    let LinkParts { mut reader, mut writer } = link.split(Timing::default(), &exchange);
+    let reading = tokio::spawn(async move { reader.next().await });
+    for _ in 0..2 {
+        let large = Body::Channel(support::message(&[0; 5_000]));
+        outbound.send(Frame::about(1, large)).await.unwrap();
+    }
+    let began = Instant::now();
+    let lost = within(writer.lost()).await;
+    let LinkLost::Unacknowledged { time, bytes } = lost else { panic!("{lost:?}") };
+    assert_eq!(time, Duration::from_secs(10));
+    assert!((5_000..10_000).contains(&bytes), "the second one waits: {bytes}");
+    assert!((10..=12).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!(lost.ends_session() && lost.goodbye().is_some());
+    assert!(!reading.is_finished(), "the other direction was fine");
+    peer.abort();
+}
+
 #[test]
 fn options_hide_the_token() {
     let options: RemoteOptions = remote_options();

@@ -205,7 +205,7 @@ impl Session {
                         (Ok(()), Some(link)) => link.reader.resume(),
                         (Ok(()), None) => {}
                         (Err(lost), _) if lost.ends_session() => return End::Lost(lost),
-                        (Err(lost), _) => self.detach(&lost).await,
+                        (Err(lost), _) => self.detach(&lost.to_string()).await,
                     }
                 }
             }
@@ -232,7 +232,7 @@ impl Session {
     async fn prepare(&mut self, seen: u64) -> Result<Resumable, ImpossibleNumber> {
         self.exchange.check(seen)?;
         if self.link.is_some() {
-            self.detach(&LinkLost::Ended).await;
+            self.detach("another takes its place").await;
         }
         self.exchange.resume(seen)?;
         self.attempts += 1;
@@ -245,12 +245,12 @@ impl Session {
     }
 
     /// Goes on without a link for a while.
-    async fn detach(&mut self, lost: &LinkLost) {
+    async fn detach(&mut self, why: &str) {
         let Some(Attached { reader, writer, .. }) = self.link.take() else { return };
         drop(reader);
         writer.stop().await;
         let workers = self.workers.count();
-        tracing::info!(session = self.number, %lost, workers, "link lost; waiting for the next");
+        tracing::info!(session = self.number, why, workers, "link lost; waiting for the next");
         self.outage = Outage::new(
             self.began.elapsed(),
             Duration::ZERO,
