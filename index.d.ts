@@ -31,6 +31,19 @@ export interface RemoteConnectionOptions {
    * authorities.
    */
   ca?: string;
+  /** How long Workers outlive a lost link. Default 30000. */
+  sessionTimeoutMs?: number | 'infinite';
+  /** How long a lost link is nobody's business. Default 3000. */
+  silentWindowMs?: number;
+  /** How often the agent is asked for a sign of life. Default 1000. */
+  heartbeatMs?: number;
+  /** How long an agent may say nothing. Default 4000. */
+  silenceMs?: number;
+  /**
+   * Whether an agent whose own address refuses connections after a loss counts as dead at once.
+   * Default true.
+   */
+  fastDeath?: boolean;
 }
 
 /** Workers without media, ports or processes, for tests. */
@@ -112,6 +125,14 @@ export declare class Horizontal {
 
   /** The names of all connections. */
   names(): string[];
+
+  /**
+   * Whether the other side of a connection can be reached: `disconnected` is one that was lost for
+   * longer than the silent window; its Workers live on until the session timeout.
+   *
+   * @returns Undefined where there is no connection of that name.
+   */
+  state(name: string): 'connecting' | 'connected' | 'disconnected' | 'closed' | undefined;
 
   /**
    * Where a Worker lives.

@@ -49,12 +49,52 @@ class RemoteConnection extends BaseConnection {
    * @param {string} [options.token] What the agent asks for. Never part of the URL.
    * @param {string} [options.ca] Path of a PEM file with the authority of the agent's certificate.
    * Default: the system's authorities.
+   * @param {number | 'infinite'} [options.sessionTimeoutMs] How long Workers outlive a lost link.
+   * Default 30000.
+   * @param {number} [options.silentWindowMs] How long a lost link is nobody's business. Default
+   * 3000.
+   * @param {number} [options.heartbeatMs] How often the agent is asked for a sign of life. Default
+   * 1000.
+   * @param {number} [options.silenceMs] How long an agent may say nothing. Default 4000.
+   * @param {boolean} [options.fastDeath] Whether an agent whose own address refuses connections
+   * after a loss counts as dead at once. Default true.
    */
-  constructor({ url, token, ca }) {
+  constructor({
+    url,
+    token,
+    ca,
+    sessionTimeoutMs,
+    silentWindowMs,
+    heartbeatMs,
+    silenceMs,
+    fastDeath,
+  }) {
     if (typeof url !== 'string') {
       throw new TypeError('RemoteConnection: url must be a string such as ws://host:4480');
     }
-    super({ type: 'remote', url, token: token ?? null, ca: ca ?? null });
+    const times = { sessionTimeoutMs, silentWindowMs, heartbeatMs, silenceMs };
+
+    for (const [name, value] of Object.entries(times)) {
+      const infinite = name === 'sessionTimeoutMs' && value === 'infinite';
+
+      if (value !== undefined && !infinite && !isTime(value, name === 'heartbeatMs' ? 1 : 0)) {
+        throw new TypeError(`RemoteConnection: ${name} must be a number of milliseconds`);
+      }
+    }
+    if (fastDeath !== undefined && typeof fastDeath !== 'boolean') {
+      throw new TypeError('RemoteConnection: fastDeath must be true or false');
+    }
+    super({
+      type: 'remote',
+      url,
+      token: token ?? null,
+      ca: ca ?? null,
+      sessionTimeoutMs: sessionTimeoutMs ?? null,
+      silentWindowMs: silentWindowMs ?? null,
+      heartbeatMs: heartbeatMs ?? null,
+      silenceMs: silenceMs ?? null,
+      fastDeath: fastDeath ?? null,
+    });
   }
 }
 
@@ -69,6 +109,15 @@ class MockConnection extends BaseConnection {
   constructor({ name = 'mock' } = {}) {
     super({ type: 'mock', name });
   }
+}
+
+/**
+ * @param {unknown} value
+ * @param {number} least
+ * @returns {boolean}
+ */
+function isTime(value, least) {
+  return Number.isSafeInteger(value) && /** @type {number} */ (value) >= least;
 }
 
 /**

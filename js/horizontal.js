@@ -5,6 +5,7 @@ const mediasoup = require('mediasoup-upstream');
 const { WorkerClosedError } = require('mediasoup-upstream/errors');
 const { toSettings } = require('./connections');
 const { createWorkerWith } = require('./create-worker');
+const { closeAtExit, forgetAtExit } = require('./exit');
 const { loadBinding, stubPath, unwrap } = require('./native');
 
 /** @import { LocalConnection, MockConnection, RemoteConnection } from './connections' */
@@ -118,6 +119,19 @@ class Horizontal {
   }
 
   /**
+   * Whether the other side of a connection can be reached: `connecting`, `connected`,
+   * `disconnected` (for longer than the silent window; its Workers live on until the session
+   * timeout) or `closed`.
+   *
+   * @param {string} name
+   * @returns {'connecting' | 'connected' | 'disconnected' | 'closed' | undefined} Undefined where
+   * there is no connection of that name.
+   */
+  state(name) {
+    return JSON.parse(this.#start().states())[name];
+  }
+
+  /**
    * Where a Worker lives.
    *
    * @param {{ pid: number }} worker
@@ -134,7 +148,10 @@ class Horizontal {
    */
   close() {
     this.#closed = true;
-    this.#core?.close();
+    if (this.#core) {
+      forgetAtExit(this.#core);
+      this.#core.close();
+    }
     this.#core = undefined;
   }
 
@@ -190,6 +207,7 @@ class Horizontal {
       throw error;
     }
     this.#core = core;
+    closeAtExit(core);
 
     return core;
   }

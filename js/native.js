@@ -21,6 +21,7 @@ const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
  * @property {(connection: string) => string} add
  * @property {(name: string) => boolean} remove
  * @property {() => string} connections
+ * @property {() => string} states
  * @property {(request: string) => string} ticket
  * @property {(ticket: string) => string} settle
  * @property {(pid: number) => string} whereIs

@@ -209,15 +209,103 @@ async fn sigterm_kills_workers_that_do_not_end() {
     }
 }
 
+/// A connection whose workers nobody but the session timeout, or the agent's death, ends.
+fn patient(url: &str, fast_death: bool, session_timeout: Duration) -> RemoteConnection {
+    let options = RemoteOptions::new(url).unwrap();
+    let session_timeout = Some(session_timeout);
+    RemoteConnection::new(RemoteOptions { fast_death, session_timeout, ..options }).unwrap()
+}
+
 #[tokio::test]
-async fn sigkill_of_the_agent_leaves_no_worker() {
+async fn sigkill_of_the_agent_is_noticed_at_once_and_leaves_no_worker() {
     let mut agent = Running::new(ECHO, &[]).await;
-    let connection = connection(agent.url(), None);
+    let connection = patient(agent.url(), true, Duration::from_secs(3600));
     let mut link = within(connection.spawn(request())).await.unwrap();
     agent.signal(Signal::SIGKILL);
+    let Exit::Lost(why) = end_of(&mut link).await else { panic!("nobody saw it end") };
+    assert!(why.starts_with(&format!("agent {}: ", agent.url())), "{why}");
+    assert!(why.ends_with("and nobody listens there any more"), "{why}");
     within(agent.child.wait()).await.unwrap();
-    assert!(matches!(end_of(&mut link).await, Exit::Lost(_)));
     is_gone(link.pid).await;
+}
+
+#[tokio::test]
+async fn a_dead_agent_is_waited_for_where_that_is_asked() {
+    let mut agent = Running::new(ECHO, &[]).await;
+    let connection = patient(agent.url(), false, Duration::from_millis(500));
+    let mut link = within(connection.spawn(request())).await.unwrap();
+    let began = Instant::now();
+    agent.signal(Signal::SIGKILL);
+    within(agent.child.wait()).await.unwrap();
+    let Exit::Lost(why) = end_of(&mut link).await else { panic!("nobody saw it end") };
+    assert!(why.ends_with("and it did not come back within 500ms (session timeout)"), "{why}");
+    assert!(began.elapsed() >= Duration::from_millis(500));
+}
+
+/// Sends 100 messages of 1 MiB if it is asked to, then echoes.
+const FLOOD: &str = r#"#!/bin/sh
+case "$*" in *flood*)
+  n=0
+  while [ $n -lt 100 ]; do
+    printf '\000\000\020\000' >&4
+    head -c 1048576 /dev/zero >&4
+    n=$((n+1))
+  done;;
+esac
+exec cat <&3 >&4
+"#;
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stalled_controller_costs_a_bounded_memory_nobody_else_and_loses_nothing() {
+    let agent = Running::new(FLOOD, &["--max-workers", "2"]).await;
+    let url = agent.url().to_owned();
+    let (stalled, is_stalled) = tokio::sync::oneshot::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    // A runtime whose thread does something else for a while, as a suspended process does.
+    let controller = std::thread::spawn(move || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap().block_on(async move {
+            let connection = connection(&url, None);
+            let mut flood = request();
+            flood.args = vec!["--logTag=flood".to_owned()];
+            let mut link = within(connection.spawn(flood)).await.unwrap();
+            stalled.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            let mut count = 0;
+            while count < 100 {
+                match within(link.events.recv()).await.unwrap() {
+                    WorkerEvent::Message(bytes) => {
+                        assert_eq!(bytes.len(), 1_048_580);
+                        count += 1;
+                    }
+                    WorkerEvent::Exited(exit) => panic!("{exit:?} after {count}"),
+                    _ => {}
+                }
+            }
+        });
+    });
+    within(is_stalled).await.unwrap();
+    let other = connection(agent.url(), None);
+    let mut served = within(other.spawn(request())).await.unwrap();
+    let began = Instant::now();
+    // Beyond the silence after which the agent takes the link for lost.
+    while began.elapsed() < Duration::from_secs(6) {
+        let mut text = BytesMut::new();
+        text.put_u32_le(8);
+        text.put_slice(b"answered");
+        served.commands.send(WorkerCommand::Message(text.freeze())).await.unwrap();
+        let event = within(served.events.recv()).await;
+        assert!(matches!(event, Some(WorkerEvent::Message(_))), "{event:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.child.id().unwrap())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    // 36 MiB for the session, 33 MiB for the worker, and the agent itself.
+    assert!(peak < 100 * 1024, "{peak} KiB at most");
+    go_on.send(()).unwrap();
+    within(tokio::task::spawn_blocking(|| controller.join().unwrap())).await.unwrap();
 }
 
 /// Waits for what no event tells.

@@ -4,14 +4,15 @@
 
 mod support;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use mediasoup_horizontal::{
     agent::{Agent, AgentError, AgentOptions},
     wire::{
-        AgentReply, Body, Frame, Hello, ProtocolRange, RefusalCode, SUBPROTOCOL, SpawnSpec, encode,
+        AgentReply, Body, Frame, Frames, Hello, ProtocolRange, RefusalCode, SUBPROTOCOL, SpawnSpec,
+        Welcome, encode,
     },
 };
 use support::{FakeWorkers, SCHEMA, VERSION, agent_options, within};
@@ -21,14 +22,21 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
+    tungstenite::{
+        Message, client::IntoClientRequest, protocol::CloseFrame,
+        protocol::frame::coding::CloseCode,
+    },
 };
 
 type Socket = WebSocketStream<TcpStream>;
 
 async fn agent() -> (FakeWorkers, SocketAddr) {
+    agent_with(agent_options()).await
+}
+
+async fn agent_with(options: AgentOptions) -> (FakeWorkers, SocketAddr) {
     let workers = FakeWorkers::new();
-    let options = AgentOptions { listen: "127.0.0.1:0".to_owned(), ..agent_options() };
+    let options = AgentOptions { listen: "127.0.0.1:0".to_owned(), ..options };
     let agent = Agent::bind(options, Arc::new(workers.clone())).await.unwrap();
     let address = agent.address();
     tokio::spawn(agent.run(std::future::pending()));
@@ -74,13 +82,29 @@ async fn reply(socket: &mut Socket) -> AgentReply {
     }
 }
 
-async fn welcomed(address: SocketAddr) -> Socket {
+async fn asked(address: SocketAddr, hello: &Hello) -> (Socket, AgentReply) {
     let mut socket = open(address).await;
-    let text = serde_json::to_string(&hello()).unwrap();
+    let text = serde_json::to_string(hello).unwrap();
     socket.send(Message::text(text)).await.unwrap();
-    let AgentReply::Welcome(welcome) = reply(&mut socket).await else { panic!("refused") };
+    let reply = reply(&mut socket).await;
+    (socket, reply)
+}
+
+async fn welcomed(address: SocketAddr) -> Socket {
+    let (socket, welcome) = welcome(address, &hello()).await;
     assert!(!welcome.resumed && !welcome.addresses.colocated);
+    assert_eq!(welcome.listen, [address]);
     socket
+}
+
+async fn welcome(address: SocketAddr, hello: &Hello) -> (Socket, Welcome) {
+    let (socket, reply) = asked(address, hello).await;
+    let AgentReply::Welcome(welcome) = reply else { panic!("refused: {reply:?}") };
+    (socket, *welcome)
+}
+
+fn back(session: &str, last_seen: Option<u64>) -> Hello {
+    Hello { session: Some(session.to_owned()), last_seen, ..hello() }
 }
 
 /// The text with which the agent closes a link on a protocol error.
@@ -204,7 +228,8 @@ async fn ends_the_session_of_whoever_breaks_the_protocol() {
         drop(socket);
         workers.are(1).await;
     }
-    drop(bystander);
+    let done = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    bystander.close(Some(done)).await.unwrap();
     workers.are(0).await;
 }
 
@@ -238,6 +263,115 @@ async fn ignores_frames_about_workers_that_are_gone() {
     workers.are(0).await;
     socket.send(frames(&[spawn(2)])).await.unwrap();
     workers.are(1).await;
+}
+
+/// The data frames that the agent sends, until there are so many.
+async fn data(socket: &mut Socket, count: usize) -> Vec<Body> {
+    let mut found = Vec::new();
+    while found.len() < count {
+        if let Some(Ok(Message::Binary(bytes))) = within(socket.next()).await {
+            let frames = Frames::new(bytes).map(|frame| frame.unwrap());
+            found.extend(frames.filter(|frame| frame.kind().is_data()).map(|frame| frame.body));
+        }
+    }
+    found
+}
+
+fn say(text: &[u8]) -> Frame {
+    Frame::about(1, Body::Channel(support::message(text)))
+}
+
+fn echoes(texts: &[&'static [u8]]) -> Vec<Body> {
+    let echo = |text: &&'static [u8]| {
+        [Body::Stdout(Bytes::from_static(text)), Body::Channel(support::message(text))]
+    };
+    texts.iter().flat_map(echo).collect()
+}
+
+#[tokio::test]
+async fn a_session_goes_on_over_another_connection() {
+    let (workers, address) = agent().await;
+    let (mut socket, first) = welcome(address, &hello()).await;
+    assert_eq!((first.session.len(), first.last_seen), (32, None));
+    assert_eq!(first.session_timeout_ms, Some(30_000));
+    socket.send(frames(&[spawn(1), say(b"one")])).await.unwrap();
+    assert_eq!(data(&mut socket, 3).await[1..], echoes(&[b"one"]));
+    drop(socket);
+
+    // SPAWNED and the first text count as seen, the echo is said again.
+    let (mut socket, second) = welcome(address, &back(&first.session, Some(2))).await;
+    assert!(second.resumed);
+    assert_eq!(second.last_seen, Some(2));
+    assert_eq!((&second.session, &second.instance_id), (&first.session, &first.instance_id));
+    socket.send(frames(&[say(b"two")])).await.unwrap();
+    assert_eq!(data(&mut socket, 3).await, [&echoes(&[b"one"])[1..], &echoes(&[b"two"])].concat());
+
+    // An older link that is still there ends.
+    let (mut socket_3, third) = welcome(address, &back(&first.session, Some(5))).await;
+    assert_eq!((third.resumed, third.last_seen), (true, Some(3)));
+    while let Some(Ok(_)) = within(socket.next()).await {}
+    socket_3.send(frames(&[say(b"three")])).await.unwrap();
+    assert_eq!(data(&mut socket_3, 2).await, echoes(&[b"three"]));
+    workers.are(1).await;
+}
+
+#[tokio::test]
+async fn forged_sessions_and_replayed_hellos_get_nothing() {
+    let (workers, address) = agent().await;
+    let (mut socket, first) = welcome(address, &hello()).await;
+    socket.send(frames(&[spawn(1), say(b"one"), Frame::link(Body::Ack(0))])).await.unwrap();
+    assert_eq!(data(&mut socket, 3).await.len(), 3);
+    socket.send(frames(&[Frame::link(Body::Ack(3)), say(b"two")])).await.unwrap();
+    assert_eq!(data(&mut socket, 2).await, echoes(&[b"two"]));
+    for forged in ["", "00000000000000000000000000000000", &first.instance_id, &first.session[1..]]
+    {
+        let (_, other) = welcome(address, &back(forged, Some(3))).await;
+        assert!(!other.resumed && other.session != first.session);
+    }
+    // An old hello of this session, or one that cannot be: the link that is there goes on.
+    for impossible in [2, 6, u64::MAX] {
+        let (_, reply) = asked(address, &back(&first.session, Some(impossible))).await;
+        let AgentReply::Refused(refusal) = reply else { panic!("let in") };
+        assert_eq!(refusal.code, RefusalCode::Hello);
+        assert!(refusal.message.contains("possible are 3 to 5"), "{}", refusal.message);
+        assert!(!refusal.message.contains(&first.session));
+    }
+    socket.send(frames(&[say(b"three")])).await.unwrap();
+    assert_eq!(data(&mut socket, 2).await, echoes(&[b"three"]));
+    workers.are(1).await;
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_wants_any_more_is_freed() {
+    let (workers, address) = agent_with(AgentOptions { max_sessions: 1, ..agent_options() }).await;
+    let (mut socket, first) = welcome(address, &hello()).await;
+    socket.send(frames(&[spawn(1)])).await.unwrap();
+    workers.are(1).await;
+    drop(socket);
+    // Sessions without a link count.
+    let (_, reply) = asked(address, &hello()).await;
+    let AgentReply::Refused(refusal) = reply else { panic!("let in") };
+    assert_eq!(refusal.code, RefusalCode::Busy);
+    let (_socket, second) = welcome(address, &back(&first.session, None)).await;
+    assert!(!second.resumed);
+    workers.are(0).await;
+}
+
+#[tokio::test]
+async fn a_controller_that_does_not_come_back_is_freed() {
+    let timeout = Some(Duration::from_millis(300));
+    let (workers, address) =
+        agent_with(AgentOptions { session_timeout: timeout, ..agent_options() }).await;
+    let (mut socket, first) = welcome(address, &hello()).await;
+    assert_eq!(first.session_timeout_ms, Some(300));
+    socket.send(frames(&[spawn(1)])).await.unwrap();
+    workers.are(1).await;
+    // Reset, not closed.
+    socket.get_ref().set_zero_linger().unwrap();
+    drop(socket);
+    workers.are(0).await;
+    let (_, second) = welcome(address, &back(&first.session, Some(0))).await;
+    assert!(!second.resumed, "unknown by now");
 }
 
 async fn refused(options: AgentOptions) -> AgentError {

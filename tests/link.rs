@@ -12,7 +12,7 @@ use mediasoup_horizontal::{
         BoxFuture, Connection, SpawnError,
         remote::{RemoteConnection, RemoteOptions, Status},
     },
-    net::{BoxedTransport, Dial, DialError, LinkLost, LinkParts, Timing, Tokens, accept, open},
+    net::{Dial, DialError, Dialed, Exchange, LinkLost, LinkParts, Timing, Tokens, accept, open},
     wire::{AgentReply, Body, Frame, Frames, Hello, ProtocolRange, SUBPROTOCOL, Welcome, encode},
 };
 use support::{FakeWorkers, agent_options, remote_options, request, server, within};
@@ -65,13 +65,17 @@ async fn a_write_that_does_not_finish_loses_the_link() {
     let url = remote_options().url;
     let (link, _) = within(open(Box::new(near), &url, None, &hello())).await.unwrap();
     let _peer = within(peer).await.unwrap();
-    let LinkParts { reader: _reader, mut writer } = link.split(Timing::default());
+    let (outbound, exchange) = Exchange::new();
+    let LinkParts { reader, mut writer } = link.split(Timing::default(), &exchange);
     let large = Body::Channel(support::message(&vec![0; 100_000]));
-    writer.outbound.send(Frame::about(1, large)).await.unwrap();
+    outbound.send(Frame::about(1, large)).await.unwrap();
     let began = Instant::now();
     assert_eq!(within(writer.lost()).await, LinkLost::WriteStalled(Duration::from_secs(10)));
     assert!(began.elapsed() <= Duration::from_secs(11));
-    let dead = writer.outbound.send(Frame::link(Body::Ping(1))).await;
+    writer.stop().await;
+    assert!(exchange.unacknowledged_bytes() >= 100_000, "kept for the next link");
+    drop((reader, exchange));
+    let dead = outbound.send(Frame::about(1, Body::CloseInput)).await;
     assert!(dead.is_err(), "nobody writes any more");
 }
 
@@ -79,10 +83,10 @@ async fn a_write_that_does_not_finish_loses_the_link() {
 struct ByHand(mpsc::UnboundedSender<DuplexStream>);
 
 impl Dial for ByHand {
-    fn dial(&self) -> BoxFuture<'_, Result<BoxedTransport, DialError>> {
+    fn dial(&self) -> BoxFuture<'_, Result<Dialed, DialError>> {
         let (near, far) = tokio::io::duplex(64 * 1024);
         self.0.send(far).unwrap();
-        Box::pin(async move { Ok(Box::new(near) as BoxedTransport) })
+        Box::pin(async move { Ok(Dialed { transport: Box::new(near), peer: None }) })
     }
 }
 
@@ -173,6 +177,43 @@ async fn an_agent_that_never_answers_costs_no_more_than_the_deadline() {
     let seen = within(seen).await.unwrap();
     assert!(seen.iter().any(|body| matches!(body, Body::Spawn(_))));
     assert!(seen.contains(&Body::Pong(1)) && seen.contains(&Body::Ping(9)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_acknowledges_nothing_ends_the_session() {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let peer = tokio::spawn(async move {
+        let mut socket = accept_hdr_async(far, take_subprotocol).await.unwrap();
+        within(socket.next()).await.unwrap().unwrap();
+        let reply = AgentReply::Welcome(Box::new(welcome().await));
+        socket.send(Message::text(serde_json::to_string(&reply).unwrap())).await.unwrap();
+        // It reads everything and is not silent.
+        while let Some(Ok(_)) = socket.next().await {
+            let mut ping = bytes::BytesMut::new();
+            encode(&Frame::link(Body::Ping(1)), &mut ping);
+            if socket.send(Message::Binary(ping.freeze())).await.is_err() {
+                return;
+            }
+        }
+    });
+    let url = remote_options().url;
+    let (link, _) = within(open(Box::new(near), &url, None, &hello())).await.unwrap();
+    let (outbound, exchange) = Exchange::with_limit(1_000);
+    let LinkParts { mut reader, mut writer } = link.split(Timing::default(), &exchange);
+    let reading = tokio::spawn(async move { reader.next().await });
+    for _ in 0..2 {
+        let large = Body::Channel(support::message(&[0; 5_000]));
+        outbound.send(Frame::about(1, large)).await.unwrap();
+    }
+    let began = Instant::now();
+    let lost = within(writer.lost()).await;
+    let LinkLost::Unacknowledged { time, bytes } = lost else { panic!("{lost:?}") };
+    assert_eq!(time, Duration::from_secs(10));
+    assert!((5_000..10_000).contains(&bytes), "the second one waits: {bytes}");
+    assert!((10..=12).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!(lost.ends_session() && lost.goodbye().is_some());
+    assert!(!reading.is_finished(), "the other direction was fine");
+    peer.abort();
 }
 
 #[test]

@@ -90,7 +90,7 @@ async fn listen(mut link: WorkerLink) -> (Heard, Exit) {
                 WorkerEvent::Message(message) => heard.messages.push(message),
                 WorkerEvent::Stdout(bytes) => heard.stdout += &String::from_utf8_lossy(&bytes),
                 WorkerEvent::Stderr(bytes) => heard.stderr.extend_from_slice(&bytes),
-                WorkerEvent::LinkDown | WorkerEvent::LinkUp => panic!("a process has no link"),
+                WorkerEvent::LinkDown | WorkerEvent::LinkUp => panic!("there is no link to lose"),
                 WorkerEvent::Exited(exit) => {
                     assert!(link.events.recv().await.is_none(), "the exit is the last event");
                     return exit;

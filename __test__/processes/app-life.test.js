@@ -29,12 +29,29 @@ describe.each(ALL)('$name', (mode) => {
   /** @type {Set<string>} */
   let sockets;
 
+  /** @type {AgentProcess[]} */
+  const agents = [];
+
   beforeAll(async () => {
     mark = newMark();
-    agent = mode.remote
-      ? await AgentProcess.start({ env: markedEnv(mark), args: ['--max-workers', '64'] })
-      : undefined;
+    // Its session timeout is longer than CLEAN_MS: whoever ends in order must say so.
+    agent = await startAgent();
   });
+
+  /** @param {string[]} args */
+  async function startAgent(...args) {
+    if (!mode.remote) {
+      return undefined;
+    }
+    const started = await AgentProcess.start({
+      env: markedEnv(mark),
+      args: ['--max-workers', '64', ...args],
+    });
+
+    agents.push(started);
+
+    return started;
+  }
 
   afterAll(async () => {
     await agent?.stop();
@@ -58,14 +75,14 @@ describe.each(ALL)('$name', (mode) => {
   function rememberSockets() {
     sockets = socketsOf(marked(mark).map(({ pid }) => pid));
     // A worker that is about to start still shows the agent's own sockets.
-    for (const own of agent ? socketsOf([agent.pid]) : []) {
+    for (const own of socketsOf(agents.map(({ pid }) => pid))) {
       sockets.delete(own);
     }
   }
 
-  /** Nothing is left but the agent. */
+  /** Nothing is left but the agents. */
   async function expectClean() {
-    const left = () => marked(mark).filter(({ pid }) => pid !== agent?.pid);
+    const left = () => marked(mark).filter(({ pid }) => agents.every((own) => own.pid !== pid));
 
     try {
       await until(
@@ -102,22 +119,6 @@ describe.each(ALL)('$name', (mode) => {
     expect(await app.ended()).toEqual({ code: 0, signal: null });
   });
 
-  test('lives while a Worker is open, and ends when that one dies', async () => {
-    const app = await start('stay', 1);
-    const { pids } = await app.said('open');
-
-    // All that could end it early has run by then: its answers take many turns of its loop.
-    await until(() => realWorkers(mark).length === 1, 'the worker');
-    await expect(app.ended(500)).rejects.toThrow('took more than');
-    process.kill(pids[0], 'SIGKILL');
-
-    expect(await app.ended()).toEqual({ code: 0, signal: null });
-    expect(await app.said('died')).toEqual({
-      event: 'died',
-      message: `[pid:${pids[0]}, code:null, signal:SIGKILL]`,
-    });
-  });
-
   test('leaves nothing after process.exit() under load', async () => {
     const app = await start('exit', 3, 7);
     const { pids } = await app.said('open');
@@ -127,15 +128,47 @@ describe.each(ALL)('$name', (mode) => {
     expect(await app.ended()).toEqual({ code: 7, signal: null });
   });
 
-  test('leaves nothing after SIGKILL', async () => {
-    const app = await start('load', 3);
+  describe('killed', () => {
+    /** @type {AgentProcess | undefined} */
+    let usual;
 
-    await app.said('open');
-    expect(realWorkers(mark)).toHaveLength(3);
-    rememberSockets();
-    app.kill('SIGKILL');
+    beforeAll(async () => {
+      usual = agent;
+      // Whoever is killed may only be cut off, for all that an agent knows.
+      agent = await startAgent('--session-timeout', '1');
+    });
 
-    expect(await app.ended()).toEqual({ code: null, signal: 'SIGKILL' });
+    afterAll(async () => {
+      await agent?.stop();
+      agent = usual;
+    });
+
+    test('lives while a Worker is open, and ends when that one dies', async () => {
+      const app = await start('stay', 1);
+      const { pids } = await app.said('open');
+
+      // All that could end it early has run by then: its answers take many turns of its loop.
+      await until(() => realWorkers(mark).length === 1, 'the worker');
+      await expect(app.ended(500)).rejects.toThrow('took more than');
+      process.kill(pids[0], 'SIGKILL');
+
+      expect(await app.ended()).toEqual({ code: 0, signal: null });
+      expect(await app.said('died')).toEqual({
+        event: 'died',
+        message: `[pid:${pids[0]}, code:null, signal:SIGKILL]`,
+      });
+    });
+
+    test('leaves nothing after SIGKILL', async () => {
+      const app = await start('load', 3);
+
+      await app.said('open');
+      expect(realWorkers(mark)).toHaveLength(3);
+      rememberSockets();
+      app.kill('SIGKILL');
+
+      expect(await app.ended()).toEqual({ code: null, signal: 'SIGKILL' });
+    });
   });
 
   test.each(/** @type {const} */ (['SIGINT', 'SIGTERM']))(

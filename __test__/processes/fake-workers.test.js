@@ -70,7 +70,9 @@ async function connect(kind) {
     return new LocalConnection({ workerBin, execInPlace: kind === 'exec in place' });
   }
   const named = `${mediasoup.version}=${workerBin}`;
-  const agent = await AgentProcess.start({ args: ['--worker-bin', named] });
+  const agent = await AgentProcess.start({
+    args: ['--worker-bin', named, '--session-timeout', '1'],
+  });
 
   endings.push(() => agent.stop());
 

@@ -108,7 +108,10 @@ describe.each(cases)('$name is killed', ({ name, mode, victim }) => {
   );
 
   function startAgent() {
-    return AgentProcess.start({ env: markedEnv(mark), args: ['--max-workers', '64'] });
+    // A killed app looks like one that is cut off: its Workers wait for it that long.
+    const args = ['--max-workers', '64', '--session-timeout', '1'];
+
+    return AgentProcess.start({ env: markedEnv(mark), args });
   }
 
   /**

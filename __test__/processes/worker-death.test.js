@@ -34,7 +34,8 @@ describe.each(ALL)('$name', (mode) => {
   let open;
 
   beforeAll(async () => {
-    open = await OpenMode.open(mode);
+    // A core that is killed, in the process that stands for its Worker, cannot say goodbye.
+    open = await OpenMode.open(mode, ['--session-timeout', '1']);
   });
 
   afterAll(async () => {

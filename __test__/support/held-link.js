@@ -4,7 +4,8 @@ const net = require('node:net');
 const { eventOf } = require('./events');
 
 /**
- * A TCP proxy in front of one address, which can hold back all that comes from both sides.
+ * A TCP proxy in front of one address, which can hold back all that comes from both sides, and cut
+ * what is open.
  */
 class HeldLink {
   #server;
@@ -73,6 +74,13 @@ class HeldLink {
 
     for (const socket of this.#sockets) {
       socket.resume();
+    }
+  }
+
+  /** Resets every connection. New ones pass. */
+  cut() {
+    for (const socket of this.#sockets) {
+      socket.resetAndDestroy();
     }
   }
 

@@ -38,7 +38,10 @@ beforeAll(async () => {
   const tokens = path.join(folder, 'tokens');
 
   fs.writeFileSync(tokens, `# Two, for a change of tokens.\nan-older-token-0123456789\n${TOKEN}\n`);
-  agent = await AgentProcess.start({ args: ['--token-file', tokens] });
+  // Whoever only hangs up may come back: its workers wait that long.
+  const args = ['--token-file', tokens, '--session-timeout', '1'];
+
+  agent = await AgentProcess.start({ args });
   ({ url, fingerprint } = /** @type {any} */ (await agent.ready()));
 });
 

@@ -1,11 +1,11 @@
 //! The agent's command line.
 
-use std::{collections::BTreeMap, env, fs, net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, env, fs, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
 use super::{AddressOptions, AgentOptions};
-use crate::{addresses::PortPolicy, net::Tokens};
+use crate::{addresses::PortPolicy, net::Tokens, session::INFINITE};
 
 /// Another source of tokens beside the token file.
 pub const TOKEN_VARIABLE: &str = "MEDIASOUP_HORIZONTAL_TOKEN";
@@ -47,10 +47,18 @@ pub struct AgentArgs {
     /// A label such as region=eu; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
     pub label: Vec<(String, String)>,
+    /// How long the workers of an app whose link is lost wait for it: seconds such as 30 or 0.5, or
+    /// the word infinite.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_session_timeout, default_value = "30")]
+    pub session_timeout: SessionTimeout,
     /// Listen off loopback without TLS, on a network that you trust.
     #[arg(long)]
     pub insecure: bool,
 }
+
+/// How long a session outlives a link; `None`: for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTimeout(pub Option<Duration>);
 
 /// `PortPolicy` on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -108,6 +116,7 @@ impl AgentArgs {
                     Policy::Strict => PortPolicy::Strict,
                 },
             },
+            session_timeout: self.session_timeout.0,
             labels: self.label.into_iter().collect::<BTreeMap<_, _>>(),
             ..defaults
         })
@@ -140,6 +149,21 @@ fn parse_range(text: &str) -> Result<(u16, u16), String> {
     Ok((min, max))
 }
 
+/// The longest session timeout that is not infinite: a year.
+const LONGEST_TIMEOUT: f64 = 365.0 * 24.0 * 3600.0;
+
+fn parse_session_timeout(text: &str) -> Result<SessionTimeout, String> {
+    if text == INFINITE {
+        return Ok(SessionTimeout(None));
+    }
+    let wrong = || format!("a session timeout is 0 to {LONGEST_TIMEOUT} seconds, or {INFINITE}");
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    if !(0.0..=LONGEST_TIMEOUT).contains(&seconds) {
+        return Err(wrong());
+    }
+    Ok(SessionTimeout(Some(Duration::from_secs_f64(seconds))))
+}
+
 fn parse_label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -150,6 +174,18 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_session_timeouts() {
+        let read = |text| parse_session_timeout(text).map(|timeout| timeout.0);
+        assert_eq!(read("30"), Ok(Some(Duration::from_secs(30))));
+        assert_eq!(read("0.5"), Ok(Some(Duration::from_millis(500))));
+        assert_eq!(read("0"), Ok(Some(Duration::ZERO)));
+        assert_eq!(read("infinite"), Ok(None));
+        for text in ["", "-1", "30s", "inf", "NaN", "1e300", "forever"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn reads_ranges_and_labels() {

@@ -15,10 +15,15 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::addresses::interfaces;
+
 use super::{AddressProblem, AgentOptions, Identity, Offer, Server, WorkerSource};
 
 /// How many connections may be open at a time beside the sessions.
 const SPARE_CONNECTIONS: usize = 64;
+
+/// How many addresses a welcome tells at most.
+const MAX_TOLD: usize = 64;
 
 /// What ending takes beyond the workers' grace time.
 const LAST_STEPS: Duration = Duration::from_secs(1);
@@ -86,7 +91,8 @@ impl Agent {
         }
         let listener = TcpListener::bind(asked).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let identity = Identity::new(address.port());
+        let listen = reached_at(address).map_err(failed)?;
+        let identity = Identity { listen, ..Identity::new(address.port()) };
         let server = Server::new(options, identity, addresses, source);
         Ok(Self { listener, address, server, offers })
     }
@@ -155,6 +161,21 @@ impl Agent {
             tracing::warn!(workers = server.load().workers, "not everything ended in time");
         }
     }
+}
+
+/// The addresses of this host under which a listener is reached directly.
+fn reached_at(address: SocketAddr) -> io::Result<Vec<SocketAddr>> {
+    let ip = address.ip();
+    if !ip.is_unspecified() {
+        return Ok(vec![address]);
+    }
+    let both = ip.is_ipv6();
+    let own = interfaces()?.into_iter().map(|interface| interface.ip);
+    Ok(own
+        .filter(|own| both || own.is_ipv4())
+        .take(MAX_TOLD)
+        .map(|own| SocketAddr::new(own, address.port()))
+        .collect())
 }
 
 async fn serve(server: &Server, stream: TcpStream, peer: IpAddr) {

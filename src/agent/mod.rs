@@ -1,7 +1,8 @@
 //! The agent: runs on a media host and gives its workers to controllers.
 //!
 //! It knows nothing of what workers say: it starts them, moves bytes, counts and limits. Each
-//! controller has a session of its own in a task of its own; sessions share no worker.
+//! controller has a session of its own in a task of its own, which outlives its links for a while;
+//! sessions share no worker.
 
 pub mod cli;
 
@@ -11,6 +12,7 @@ mod local_workers;
 mod options;
 mod server;
 mod session;
+mod sessions;
 mod source;
 mod workers;
 

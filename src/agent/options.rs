@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, thread::available_parallelism, time::Duration};
 
 use super::AddressOptions;
-use crate::net::{Timing, Tokens};
+use crate::{
+    net::{Timing, Tokens},
+    session::SESSION_TIMEOUT,
+};
 
 /// Options of an agent.
 #[derive(Debug, Clone)]
@@ -20,6 +23,9 @@ pub struct AgentOptions {
     pub addresses: AddressOptions,
     pub labels: BTreeMap<String, String>,
     pub timing: Timing,
+    /// How long a session and its workers wait for a controller whose link is lost; `None`: for
+    /// ever.
+    pub session_timeout: Option<Duration>,
     /// How long workers may take to end by themselves when the agent ends.
     pub grace: Duration,
 }
@@ -35,6 +41,7 @@ impl Default for AgentOptions {
             addresses: AddressOptions::default(),
             labels: BTreeMap::new(),
             timing: Timing::default(),
+            session_timeout: Some(SESSION_TIMEOUT),
             grace: Duration::from_secs(5),
         }
     }

@@ -1,14 +1,23 @@
 //! What an agent does with a connection, wherever it comes from.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Semaphore, oneshot, watch},
     time::timeout,
 };
 use uuid::Uuid;
 
-use super::{AgentOptions, WorkerSource, options::cores, session::Session};
+use super::{
+    AgentOptions, WorkerSource,
+    options::cores,
+    session::Session,
+    sessions::{Handle, Request, Resumable, Sessions},
+};
 use crate::{
     addresses::HostAddresses,
     net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, accept},
@@ -25,6 +34,8 @@ pub struct Identity {
     pub agent_id: String,
     /// New with each process.
     pub instance_id: String,
+    /// Where it listens itself, where that is known.
+    pub listen: Vec<SocketAddr>,
 }
 
 impl Identity {
@@ -32,7 +43,11 @@ impl Identity {
     pub fn new(port: u16) -> Self {
         let host = nix::unistd::gethostname()
             .map_or_else(|_| "agent".to_owned(), |name| name.to_string_lossy().into_owned());
-        Self { agent_id: format!("{host}:{port}"), instance_id: Uuid::new_v4().to_string() }
+        Self {
+            agent_id: format!("{host}:{port}"),
+            instance_id: Uuid::new_v4().to_string(),
+            listen: Vec::new(),
+        }
     }
 }
 
@@ -47,16 +62,8 @@ pub(super) struct Shared {
     /// One permit for each worker that may still start.
     pub(super) worker_slots: Arc<Semaphore>,
     session_slots: Arc<Semaphore>,
+    sessions: Sessions,
     pub(super) stopping: watch::Sender<bool>,
-}
-
-/// A controller that was let in.
-struct Admitted {
-    link: Link,
-    session: String,
-    /// This host's addresses, as they are for that controller.
-    addresses: HostAddresses,
-    slot: OwnedSemaphorePermit,
 }
 
 impl Shared {
@@ -85,6 +92,7 @@ impl Server {
         let shared = Shared {
             worker_slots: slots(options.max_workers),
             session_slots: slots(options.max_sessions),
+            sessions: Sessions::default(),
             stopping: watch::Sender::new(false),
             host: HostIdentity::of_this_process(),
             options,
@@ -114,11 +122,16 @@ impl Server {
         self.shared.stopping.send_replace(true);
     }
 
-    /// Resolves when no worker runs.
+    /// Resolves when no worker runs and no session is left.
     pub async fn idle(&self) {
-        let all = u32::try_from(self.shared.options.max_workers).unwrap_or(u32::MAX);
-        // The semaphore is never closed, so this only waits.
-        let _ = self.shared.worker_slots.acquire_many(all).await;
+        let Shared { options, worker_slots, session_slots, .. } = self.shared.as_ref();
+        for (slots, all) in
+            [(worker_slots, options.max_workers), (session_slots, options.max_sessions)]
+        {
+            let all = u32::try_from(all).unwrap_or(u32::MAX);
+            // The semaphores are never closed, so this only waits.
+            let _ = slots.acquire_many(all).await;
+        }
     }
 
     /// Serves one connection to its end. `peer` is where it comes from.
@@ -135,71 +148,128 @@ impl Server {
             }
         };
         match timeout(limit, handshake).await {
-            Ok(Ok(Some(Admitted { link, session, addresses, slot }))) => {
-                let shared = Arc::clone(&self.shared);
-                Session::new(shared, link, session, addresses, slot).run().await;
-            }
+            Ok(Ok(Some(mut done))) => done.ended().await,
             Ok(Ok(None)) => {}
             Ok(Err(problem)) => tracing::info!(%peer, %problem, "not let in"),
             Err(_) => tracing::info!(%peer, ?limit, "no handshake in time"),
         }
     }
 
+    /// Lets a controller in, or tells it why not.
     async fn shake_hands(
         &self,
         transport: BoxedTransport,
         peer: IpAddr,
-    ) -> Result<Option<Admitted>, HandshakeError> {
+    ) -> Result<Option<Done>, HandshakeError> {
         let mut link = accept(transport, &self.shared.options.tokens).await?;
         let text = link.receive_text().await?;
-        let refusal = match Hello::parse(&text) {
-            Err(problem) => Refusal::from(problem),
-            Ok((hello, protocol)) => match self.admit() {
-                Ok(slot) => {
-                    let session = Uuid::new_v4().to_string();
-                    tracing::info!(
-                        session,
-                        %peer,
-                        controller = %hello.controller.escape_debug(),
-                        mediasoup = %hello.mediasoup.escape_debug(),
-                        "session opened"
-                    );
-                    let welcome = self.welcome(&hello, protocol, session.clone(), peer);
-                    let addresses = welcome.addresses.clone();
-                    reply(&mut link, &AgentReply::Welcome(Box::new(welcome))).await?;
-                    return Ok(Some(Admitted { link, session, addresses, slot }));
-                }
-                Err(refusal) => refusal,
-            },
+        let admitted = match Hello::parse(&text) {
+            Err(problem) => Err(Refusal::from(problem)),
+            Ok((hello, protocol)) => self.admit(&hello, protocol, peer).await,
         };
-        tracing::info!(%peer, problem = refusal.message, "refused");
-        reply(&mut link, &AgentReply::Refused(refusal)).await?;
-        link.close().await;
-        Ok(None)
+        match admitted {
+            Ok(Admitted { welcome, handle, resumable, fresh }) => {
+                reply(&mut link, &AgentReply::Welcome(welcome)).await?;
+                if let Some(fresh) = fresh {
+                    fresh.keep();
+                }
+                let (done, ended) = oneshot::channel();
+                let Resumable { attempt, .. } = resumable;
+                let attach = Request::Attach { attempt, link: Box::new(link), done };
+                // A session that is over meanwhile drops the link, and `done` with it.
+                let _ = handle.requests.send(attach).await;
+                Ok(Some(Done(ended)))
+            }
+            Err(refusal) => {
+                tracing::info!(%peer, problem = refusal.message, "refused");
+                reply(&mut link, &AgentReply::Refused(refusal)).await?;
+                link.close().await;
+                Ok(None)
+            }
+        }
     }
 
-    fn admit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+    /// Finds the session that the controller wants to resume, or opens one.
+    async fn admit(&self, hello: &Hello, protocol: u32, peer: IpAddr) -> Result<Admitted, Refusal> {
         if *self.shared.stopping.borrow() {
             let message = "the agent is about to end".to_owned();
             return Err(Refusal { code: RefusalCode::Closing, message });
         }
-        Arc::clone(&self.shared.session_slots).try_acquire_owned().map_err(|_| Refusal {
+        let controller = hello.controller.escape_debug();
+        let known = hello.session.as_deref().and_then(|text| self.shared.sessions.find(text));
+        if let (Some(handle), Some(id)) = (known, &hello.session) {
+            let session = handle.number;
+            if let Some(seen) = hello.last_seen {
+                if let Some(resumable) = resume(&handle, seen).await? {
+                    tracing::info!(session, %peer, %controller, "session resumed");
+                    let seen = Some(resumable.received);
+                    let welcome = self.welcome(hello, protocol, id.clone(), seen, peer);
+                    return Ok(Admitted { welcome, handle, resumable, fresh: None });
+                }
+            } else {
+                let (done, ended) = oneshot::channel();
+                let _ = handle.requests.send(Request::End { done }).await;
+                Done(ended).ended().await;
+            }
+        }
+        let slot = Arc::clone(&self.shared.session_slots).try_acquire_owned();
+        let slot = slot.map_err(|_| Refusal {
             code: RefusalCode::Busy,
             message: format!("it has {} sessions already", self.shared.options.max_sessions),
-        })
+        })?;
+        let (id, handle, requests) = self.shared.sessions.open();
+        tracing::info!(
+            session = handle.number,
+            %peer,
+            %controller,
+            mediasoup = %hello.mediasoup.escape_debug(),
+            "session opened"
+        );
+        let welcome = self.welcome(hello, protocol, id.reveal(), None, peer);
+        let addresses = welcome.addresses.clone();
+        let shared = Arc::clone(&self.shared);
+        let session = Session::new(shared, handle.number, requests, addresses, slot);
+        self.run(handle.number, session);
+        let fresh = Some(Fresh(Some(handle.clone())));
+        // Nothing has happened in it yet, so its first attempt cannot fail.
+        let resumable = Resumable { received: 0, attempt: 0 };
+        Ok(Admitted { welcome, handle, resumable, fresh })
     }
 
-    fn welcome(&self, hello: &Hello, protocol: u32, session: String, peer: IpAddr) -> Welcome {
+    /// Runs a session in a task of its own: the end of one is not the end of others.
+    fn run(&self, session: u64, task: Session) {
+        let shared = Arc::clone(&self.shared);
+        let running = tokio::spawn(task.run());
+        tokio::spawn(async move {
+            if let Err(error) = running.await {
+                tracing::error!(session, %error, "a session failed; the others go on");
+            }
+            shared.sessions.close(session);
+        });
+    }
+
+    /// `seen`: how many frames of a resumed session have arrived.
+    fn welcome(
+        &self,
+        hello: &Hello,
+        protocol: u32,
+        session: String,
+        seen: Option<u64>,
+        peer: IpAddr,
+    ) -> Box<Welcome> {
         let Shared { options, identity, source, addresses, host, .. } = self.shared.as_ref();
         let app = HostIdentity { boot_id: hello.boot_id.clone(), netns: hello.netns };
         let colocated = host.shares_network_with(&app);
         let offers = source.offers().into_iter();
-        Welcome {
+        Box::new(Welcome {
             protocol,
             agent_id: identity.agent_id.clone(),
             instance_id: identity.instance_id.clone(),
             session,
-            resumed: false,
+            resumed: seen.is_some(),
+            last_seen: seen,
+            session_timeout_ms: options.session_timeout.map(millis),
+            listen: identity.listen.clone(),
             workers: offers
                 .map(|offer| WorkerOffer { version: offer.version, schema: offer.schema })
                 .collect(),
@@ -221,7 +291,59 @@ impl Server {
             labels: options.labels.clone(),
             load: self.shared.load(),
             heartbeat_ms: millis(options.timing.heartbeat),
+        })
+    }
+}
+
+/// A controller that is about to be let in.
+struct Admitted {
+    welcome: Box<Welcome>,
+    handle: Handle,
+    resumable: Resumable,
+    /// A session that is as new as its controller.
+    fresh: Option<Fresh>,
+}
+
+/// Resolves when whoever holds the other end dropped it.
+struct Done(oneshot::Receiver<()>);
+
+impl Done {
+    async fn ended(&mut self) {
+        let _ = (&mut self.0).await;
+    }
+}
+
+/// A session that nobody can know of before its welcome has left: without one it is not kept.
+struct Fresh(Option<Handle>);
+
+impl Fresh {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            let (done, _) = oneshot::channel();
+            let _ = handle.requests.try_send(Request::End { done });
         }
+    }
+}
+
+/// Asks a session whether it goes on with this controller. `None`: it is over by now.
+async fn resume(handle: &Handle, seen: u64) -> Result<Option<Resumable>, Refusal> {
+    let (reply, answer) = oneshot::channel();
+    if handle.requests.send(Request::Resume { seen, reply }).await.is_err() {
+        return Ok(None);
+    }
+    match answer.await {
+        Ok(Ok(resumable)) => Ok(Some(resumable)),
+        Ok(Err(problem)) => Err(Refusal {
+            code: RefusalCode::Hello,
+            message: format!("the hello cannot be this session's: {problem}"),
+        }),
+        Err(_) => Ok(None),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::timeout,
@@ -18,9 +17,6 @@ use crate::{
 };
 
 const SIGKILL: i32 = 9;
-
-/// The least memory that the payload of a received frame keeps alive: the socket's read buffer.
-const READ_BUFFER: usize = 128 * 1024;
 
 /// How many refusals may wait for a controller that does not read.
 const PENDING_REFUSALS: usize = 64;
@@ -74,9 +70,9 @@ impl Workers {
     pub(super) async fn receive(&mut self, frame: Frame) -> Result<(), LinkLost> {
         let handle = frame.worker;
         let kind = frame.kind();
-        match frame.body {
+        match frame.in_own_memory().body {
             Body::Spawn(spec) => self.spawn(handle, spec),
-            Body::Channel(bytes) => self.command(handle, WorkerCommand::Message(own(bytes))).await,
+            Body::Channel(bytes) => self.command(handle, WorkerCommand::Message(bytes)).await,
             Body::Signal(signal) => self.command(handle, WorkerCommand::Signal(signal)).await,
             Body::CloseInput => self.command(handle, WorkerCommand::CloseInput).await,
             _ => Err(unexpected(kind)),
@@ -196,12 +192,6 @@ fn unexpected(kind: Kind) -> LinkLost {
     LinkLost::Protocol(format!("a controller sent {kind:?}, which only agents send"))
 }
 
-/// A small payload in memory of its own: waiting for its worker it must not keep a large read
-/// buffer alive that nobody counts.
-fn own(bytes: Bytes) -> Bytes {
-    if bytes.len() < READ_BUFFER { Bytes::copy_from_slice(&bytes) } else { bytes }
-}
-
 /// Carries one worker's output to the link.
 struct Forward {
     handle: u32,
@@ -229,7 +219,7 @@ impl Forward {
                     Some(WorkerEvent::Message(bytes)) => self.send(Body::Channel(bytes.freeze())).await,
                     Some(WorkerEvent::Stdout(bytes)) => self.send(Body::Stdout(bytes)).await,
                     Some(WorkerEvent::Stderr(bytes)) => self.send(Body::Stderr(bytes)).await,
-                    // Its workers are of its own host.
+                    // A worker of this host has no link that could be lost.
                     Some(WorkerEvent::LinkDown | WorkerEvent::LinkUp) => {}
                     Some(WorkerEvent::Exited(exit)) => break exit,
                     None => break Exit::Lost("the agent lost the worker".to_owned()),
@@ -241,7 +231,7 @@ impl Forward {
         let _ = self.gone.send(handle);
     }
 
-    /// Fails only when the link is lost: then the session ends and this task with it.
+    /// Waits while the session has no room. Fails only when it is over, and this task with it.
     async fn send(&self, body: Body) {
         let _ = self.outbound.send(Frame::about(self.handle, body)).await;
     }

@@ -1,6 +1,8 @@
 //! What Node.js may call. Management only: JSON text in, JSON text out. Errors that users see are
 //! built in JS, because native ones are of no JS class under jest.
 
+use std::collections::BTreeMap;
+
 use napi_derive::napi;
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +123,14 @@ impl NativeCore {
     #[napi(catch_unwind)]
     pub fn connections(&self) -> String {
         to_json(&self.core.as_ref().map(Core::connections).unwrap_or_default())
+    }
+
+    /// JSON out: the state of each connection by its name.
+    #[napi(catch_unwind)]
+    pub fn states(&self) -> String {
+        let states = self.core.as_ref().map(Core::states).unwrap_or_default();
+        let named = states.into_iter().map(|(name, state)| (name, state.name()));
+        to_json(&named.collect::<BTreeMap<_, _>>())
     }
 
     /// A ticket for the stub that is spawned next. JSON out: `{ok: ticket, error}`.

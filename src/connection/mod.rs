@@ -6,6 +6,7 @@ pub mod remote;
 use std::{fmt, future::Future, os::fd::OwnedFd, path::PathBuf, pin::Pin};
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
 
 use crate::{addresses::HostAddresses, channel::framing::MESSAGE_MAX, queue};
 
@@ -173,6 +174,31 @@ pub struct Load {
     pub max_workers: usize,
 }
 
+/// Whether the other side of a connection can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Not yet.
+    Connecting,
+    /// It can, or it is gone for so short a time that nobody needs to know.
+    Connected,
+    /// It is gone for longer. Its workers live on until the session timeout.
+    Disconnected,
+    /// `close()` was called.
+    Closed,
+}
+
+impl ConnectionState {
+    /// As apps know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Disconnected => "disconnected",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// One source of workers.
 pub trait Connection: Send + Sync {
     /// What people call it: its URL, `local`, `mock`.
@@ -194,6 +220,11 @@ pub trait Connection: Send + Sync {
         Box::pin(std::future::ready(()))
     }
 
+    /// Whether the other side can be reached, now and whenever that changes.
+    fn state(&self) -> watch::Receiver<ConnectionState> {
+        watch::channel(ConnectionState::Connected).1
+    }
+
     /// What keeps the connection from being used now, where it knows.
     fn problem(&self) -> Option<SpawnError> {
         None
@@ -209,4 +240,9 @@ pub trait Connection: Send + Sync {
 
     /// Ends every worker and link of this connection.
     fn close(&self);
+
+    /// Resolves once the other side was told that this one is closed, or cannot be.
+    fn closed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }

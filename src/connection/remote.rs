@@ -1,7 +1,8 @@
 //! A connection to an agent on some host.
 //!
 //! One task owns the link: it dials, shakes hands, moves frames and dials again when the link is
-//! lost. Everyone else sends it commands. A lost link ends its workers, here and on the agent.
+//! lost. Everyone else sends it commands. The session outlives the link: its workers go on, and
+//! what was sent meanwhile arrives over the next one. Only when none comes in time do they end.
 
 mod dialing;
 mod manager;
@@ -13,12 +14,12 @@ use std::sync::Arc;
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 pub use options::{AppIdentity, InvalidOptions, RemoteOptions};
 
-use super::{BoxFuture, Connection, Load, SpawnError, SpawnRequest, WorkerLink};
+use super::{BoxFuture, Connection, ConnectionState, Load, SpawnError, SpawnRequest, WorkerLink};
 use crate::{
     addresses::HostAddresses,
     net::{Dial, DialError, NetworkDialer},
@@ -32,7 +33,8 @@ const COMMANDS: usize = 256;
 /// Where a connection stands.
 #[derive(Debug, Clone)]
 pub enum Status {
-    /// Dialing, or waiting to dial again. The reason is the last failure's, if there was one.
+    /// Dialing, or waiting to dial again. The reason is the last failure's, if there was one. A
+    /// session may go on meanwhile.
     Connecting(Option<DialError>),
     /// The agent let us in.
     Connected(Arc<Welcome>),
@@ -46,6 +48,8 @@ pub enum Status {
 struct Spawn {
     request: SpawnRequest,
     reply: oneshot::Sender<Result<WorkerLink, SpawnError>>,
+    /// It was asked of a session that is over.
+    second: bool,
 }
 
 /// What the handle and the task share.
@@ -56,6 +60,11 @@ struct Shared {
     /// Workers of this connection, as far as this side knows.
     workers: watch::Sender<usize>,
     closed: watch::Sender<bool>,
+    state: watch::Sender<ConnectionState>,
+    /// As the agent told them last.
+    addresses: watch::Sender<Option<HostAddresses>>,
+    /// What the connection's clock counts from.
+    began: Instant,
 }
 
 /// A connection to an agent. Dropping it closes it.
@@ -84,6 +93,9 @@ impl RemoteConnection {
             load: watch::Sender::new(None),
             workers: watch::Sender::new(0),
             closed: watch::Sender::new(false),
+            state: watch::Sender::new(ConnectionState::Connecting),
+            addresses: watch::Sender::new(None),
+            began: Instant::now(),
         });
         let manager = Manager::new(Arc::clone(&shared), dialer, received);
         Self { shared, commands, unstarted: parking_lot::Mutex::new(Some(manager)) }
@@ -125,7 +137,10 @@ impl RemoteConnection {
         let (reply, answer) = oneshot::channel();
         let limit = self.shared.options.connect_timeout;
         let wait = async {
-            self.commands.send(Spawn { request, reply }).await.map_err(|_| closed(&self.shared))?;
+            self.commands
+                .send(Spawn { request, reply, second: false })
+                .await
+                .map_err(|_| closed(&self.shared))?;
             answer.await.unwrap_or_else(|_| Err(closed(&self.shared)))
         };
         match timeout(limit, wait).await {
@@ -153,10 +168,7 @@ impl Connection for RemoteConnection {
     }
 
     fn addresses(&self) -> Option<HostAddresses> {
-        match &*self.shared.status.borrow() {
-            Status::Connected(welcome) => Some(welcome.addresses.clone()),
-            _ => None,
-        }
+        self.shared.addresses.borrow().clone()
     }
 
     fn load(&self) -> Option<Load> {
@@ -174,6 +186,10 @@ impl Connection for RemoteConnection {
         })
     }
 
+    fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.shared.state.subscribe()
+    }
+
     fn problem(&self) -> Option<SpawnError> {
         self.last_problem().map(SpawnError::from)
     }
@@ -187,7 +203,16 @@ impl Connection for RemoteConnection {
         // A task that never ran cannot say it.
         if self.unstarted.lock().take().is_some() {
             self.shared.status.send_replace(Status::Closed);
+            self.shared.state.send_replace(ConnectionState::Closed);
         }
+    }
+
+    fn closed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let mut state = self.state();
+            // The sender lives as long as this handle.
+            let _ = state.wait_for(|state| *state == ConnectionState::Closed).await;
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    num::{NonZeroUsize, ParseIntError},
+    num::{NonZeroU64, NonZeroUsize, ParseIntError},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -24,6 +24,7 @@ use crate::{
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
     net::{InvalidToken, InvalidUrl, Token},
+    session::INFINITE,
     virtual_worker::{OnPartLost, Spread},
     worker_process::{Binaries, BinarySources, Environment, InstalledWorker},
 };
@@ -34,6 +35,8 @@ pub const AGENTS: &str = "MEDIASOUP_HORIZONTAL_AGENTS";
 pub const TOKEN: &str = "MEDIASOUP_HORIZONTAL_TOKEN";
 /// Connect timeout in milliseconds.
 pub const CONNECT_TIMEOUT_MS: &str = "MEDIASOUP_HORIZONTAL_CONNECT_TIMEOUT_MS";
+/// How long Workers on agents outlive a lost link: milliseconds, or `infinite`.
+pub const SESSION_TIMEOUT_MS: &str = "MEDIASOUP_HORIZONTAL_SESSION_TIMEOUT_MS";
 /// `0`: the process that mediasoup spawns never becomes the worker itself.
 pub const EXEC_IN_PLACE: &str = "MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE";
 /// Further addresses and names of the app's own host.
@@ -108,14 +111,47 @@ pub enum ConnectionSettings {
         worker_bin: Option<PathBuf>,
         exec_in_place: bool,
     },
-    Remote {
-        url: String,
-        token: Option<String>,
-        ca: Option<PathBuf>,
-    },
+    Remote(RemoteSettings),
     Mock {
         name: String,
     },
+}
+
+/// A connection to an agent. No `Debug`: tokens are secrets.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RemoteSettings {
+    pub url: String,
+    pub token: Option<String>,
+    pub ca: Option<PathBuf>,
+    pub session_timeout_ms: Option<SessionTimeoutMs>,
+    pub silent_window_ms: Option<u64>,
+    pub heartbeat_ms: Option<NonZeroU64>,
+    pub silence_ms: Option<u64>,
+    pub fast_death: Option<bool>,
+}
+
+/// How long Workers outlive a lost link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum SessionTimeoutMs {
+    Limited(u64),
+    Word(Infinite),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Infinite {
+    Infinite,
+}
+
+impl From<SessionTimeoutMs> for Option<Duration> {
+    fn from(timeout: SessionTimeoutMs) -> Self {
+        match timeout {
+            SessionTimeoutMs::Limited(ms) => Some(Duration::from_millis(ms)),
+            SessionTimeoutMs::Word(Infinite::Infinite) => None,
+        }
+    }
 }
 
 /// Settings that make no connection.
@@ -131,6 +167,10 @@ pub enum ConfigError {
     Interfaces(#[from] std::io::Error),
     #[error("{CONNECT_TIMEOUT_MS}={value}: {source}")]
     Timeout { value: String, source: ParseIntError },
+    #[error("{SESSION_TIMEOUT_MS}={value}: {source}; a number of milliseconds or {INFINITE}")]
+    SessionTimeout { value: String, source: ParseIntError },
+    #[error("{url}: silenceMs {silence} must be longer than heartbeatMs {heartbeat}")]
+    Silence { url: String, silence: u128, heartbeat: u128 },
     #[error("{PLACEMENT}={0}: neither home nor scatter")]
     Placement(String),
     #[error("{ON_PART_LOST}={0}: neither continue nor died")]
@@ -159,6 +199,19 @@ impl Options {
             (None, None) => None,
         };
         Ok(configured.map_or(CONNECT_TIMEOUT, Duration::from_millis))
+    }
+
+    /// How long Workers on agents outlive a lost link, where the environment tells.
+    fn session_timeout(&self) -> Result<Option<SessionTimeoutMs>, ConfigError> {
+        match self.variable(SESSION_TIMEOUT_MS) {
+            None => Ok(None),
+            Some(INFINITE) => Ok(Some(SessionTimeoutMs::Word(Infinite::Infinite))),
+            Some(value) => {
+                let wrong =
+                    |source| ConfigError::SessionTimeout { value: value.to_owned(), source };
+                Ok(Some(SessionTimeoutMs::Limited(value.parse().map_err(wrong)?)))
+            }
+        }
     }
 
     /// Over how many real workers one Worker may spread, and how.
@@ -237,9 +290,7 @@ pub fn connect(
         ConnectionSettings::Local { worker_bin, exec_in_place } => {
             vec![local(options, worker_bin.as_deref(), exec_in_place)?]
         }
-        ConnectionSettings::Remote { url, token, ca } => {
-            vec![remote(core, options, &url, token.as_deref(), ca)?]
-        }
+        ConnectionSettings::Remote(settings) => vec![remote(core, options, settings)?],
         ConnectionSettings::Mock { name } => {
             let options = MockConnectionOptions { name, ..MockConnectionOptions::default() };
             vec![Arc::new(MockConnection::new(options))]
@@ -259,30 +310,55 @@ fn environment(core: &Core, options: &Options) -> Result<Vec<Arc<dyn Connection>
         let in_place = options.variable(EXEC_IN_PLACE) != Some("0");
         return Ok(vec![local(options, None, in_place)?]);
     }
-    urls.into_iter().map(|url| remote(core, options, url, None, None)).collect()
+    let settings = |url: &str| RemoteSettings { url: url.to_owned(), ..RemoteSettings::default() };
+    urls.into_iter().map(|url| remote(core, options, settings(url))).collect()
 }
 
 fn remote(
     core: &Core,
     options: &Options,
-    url: &str,
-    token: Option<&str>,
-    ca: Option<PathBuf>,
+    settings: RemoteSettings,
 ) -> Result<Arc<dyn Connection>, ConfigError> {
-    let mut remote = RemoteOptions::new(url)
-        .map_err(|source| ConfigError::Url { url: without_secrets(url), source })?;
-    remote.token = token
-        .or_else(|| options.variable(TOKEN))
-        .map(Token::new)
-        .transpose()
-        .map_err(|source| ConfigError::Token { url: url.to_owned(), source })?;
-    remote.ca_file = ca;
-    remote.connect_timeout = options.connect_timeout()?;
-    let connection = RemoteConnection::new(remote)
-        .map_err(|source| ConfigError::Remote { url: url.to_owned(), source })?;
+    let remote = remote_options(options, settings)?;
+    let url = remote.url.to_string();
+    let connection =
+        RemoteConnection::new(remote).map_err(|source| ConfigError::Remote { url, source })?;
     let _entered = core.handle().enter();
     connection.start();
     Ok(Arc::new(connection))
+}
+
+fn remote_options(
+    options: &Options,
+    settings: RemoteSettings,
+) -> Result<RemoteOptions, ConfigError> {
+    let RemoteSettings { url, token, ca, .. } = settings;
+    let mut remote = RemoteOptions::new(&url)
+        .map_err(|source| ConfigError::Url { url: without_secrets(&url), source })?;
+    remote.token = token
+        .as_deref()
+        .or_else(|| options.variable(TOKEN))
+        .map(Token::new)
+        .transpose()
+        .map_err(|source| ConfigError::Token { url: url.clone(), source })?;
+    remote.ca_file = ca;
+    remote.connect_timeout = options.connect_timeout()?;
+    let ms = Duration::from_millis;
+    let timeout = match settings.session_timeout_ms {
+        Some(timeout) => Some(timeout),
+        None => options.session_timeout()?,
+    };
+    remote.session_timeout = timeout.map_or(remote.session_timeout, Into::into);
+    remote.silent_window = settings.silent_window_ms.map_or(remote.silent_window, ms);
+    remote.fast_death = settings.fast_death.unwrap_or(remote.fast_death);
+    let timing = &mut remote.timing;
+    timing.heartbeat = settings.heartbeat_ms.map_or(timing.heartbeat, |given| ms(given.get()));
+    timing.silence = settings.silence_ms.map_or(timing.silence, ms);
+    if timing.silence <= timing.heartbeat {
+        let (silence, heartbeat) = (timing.silence.as_millis(), timing.heartbeat.as_millis());
+        return Err(ConfigError::Silence { url, silence, heartbeat });
+    }
+    Ok(remote)
 }
 
 /// A text that should have been a URL, without the parts that people put secrets into.
@@ -409,6 +485,40 @@ mod tests {
             let value = placement.or(max_parts).unwrap();
             assert!(error.contains(&format!("={value}: ")), "{error}");
         }
+    }
+
+    #[test]
+    fn session_timeouts_come_from_the_settings_or_the_environment() {
+        let read = |settings: &str, variable: Option<&str>| {
+            let mut options = options("{}", None, None);
+            if let Some(value) = variable {
+                options.environment.insert(SESSION_TIMEOUT_MS.to_owned(), value.to_owned());
+            }
+            let mut value: serde_json::Value = serde_json::from_str(settings).unwrap();
+            value["type"] = "remote".into();
+            value["url"] = "ws://10.0.0.5:4480".into();
+            match serde_json::from_value(value).unwrap() {
+                ConnectionSettings::Remote(settings) => remote_options(&options, settings),
+                _ => panic!("another type"),
+            }
+        };
+        let timeout = |settings, variable| read(settings, variable).unwrap().session_timeout;
+        let ms = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(timeout("{}", None), ms(30_000));
+        assert_eq!(timeout("{}", Some("1500")), ms(1_500));
+        assert_eq!(timeout("{}", Some("infinite")), None);
+        assert_eq!(timeout(r#"{"sessionTimeoutMs":5}"#, Some("infinite")), ms(5));
+        assert_eq!(timeout(r#"{"sessionTimeoutMs":"infinite"}"#, Some("5")), None);
+        let wrong = read("{}", Some("soon")).unwrap_err().to_string();
+        assert!(wrong.contains("SESSION_TIMEOUT_MS=soon") && wrong.contains("infinite"), "{wrong}");
+        let set = r#"{"silentWindowMs":1,"heartbeatMs":200,"silenceMs":700,"fastDeath":false}"#;
+        let set = read(set, None).unwrap();
+        assert_eq!(set.silent_window, Duration::from_millis(1));
+        assert_eq!(set.timing.heartbeat, Duration::from_millis(200));
+        assert_eq!(set.timing.silence, Duration::from_millis(700));
+        assert!(!set.fast_death);
+        let deaf = read(r#"{"silenceMs":1000}"#, None).unwrap_err().to_string();
+        assert!(deaf.contains("silenceMs 1000 must be longer than heartbeatMs 1000"), "{deaf}");
     }
 
     fn options(json: &str, placement: Option<&str>, max_parts: Option<&str>) -> Options {

@@ -19,22 +19,30 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use rand::RngCore;
 use tokio::{
     net::UnixListener,
     runtime::{Builder, Handle},
     sync::watch,
+    time::timeout,
 };
 
 use self::{
     choice::{NoWorker, Source},
     sharing::Sharing,
 };
-use crate::{addresses::book::AddressBook, connection::Connection, virtual_worker::Spread};
+use crate::{
+    addresses::book::AddressBook,
+    connection::{Connection, ConnectionState},
+    virtual_worker::Spread,
+};
 
 /// How long `createWorker` may take to find a worker.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long closing gives connections to tell the other side.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// How long closing waits for the core's thread. It lets go of everything at once unless the
 /// system holds it up, and then the app's own thread must not wait along.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -70,10 +78,13 @@ pub enum StartError {
     Thread(io::Error),
 }
 
+type Closing = Vec<Arc<dyn Connection>>;
+
 /// A running core. Dropping it closes it.
 pub struct Core {
     inner: Arc<Inner>,
-    stop: watch::Sender<bool>,
+    /// Set to end it: the connections that are closing.
+    stop: watch::Sender<Option<Closing>>,
     /// Disconnected once the thread has let go of everything.
     ended: mpsc::Receiver<()>,
     handle: Handle,
@@ -126,7 +137,7 @@ impl Core {
         let runtime =
             Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let handle = runtime.handle().clone();
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let listener = {
             let _entered = handle.enter();
             UnixListener::from_std(bound.listener).map_err(StartError::Socket)?
@@ -138,7 +149,7 @@ impl Core {
                 let inner = Arc::clone(&inner);
                 move || {
                     let _alive: mpsc::Sender<()> = alive;
-                    runtime.block_on(accept(inner, listener, stopped));
+                    runtime.block_on(serve(inner, listener, stopped));
                     // Every task is dropped here; a name that is being looked up is not waited for.
                     runtime.shutdown_background();
                 }
@@ -190,6 +201,15 @@ impl Core {
         self.inner.sources().iter().map(|source| source.connection.name()).collect()
     }
 
+    /// The names of all connections, with whether the other side can be reached.
+    pub fn states(&self) -> Vec<(String, ConnectionState)> {
+        let state = |source: Source| {
+            let state = *source.connection.state().borrow();
+            (source.connection.name(), state)
+        };
+        self.inner.sources().into_iter().map(state).collect()
+    }
+
     /// A new ticket for one stub.
     pub fn issue(&self, ticket: Ticket) -> String {
         let text = random_text();
@@ -212,11 +232,15 @@ impl Core {
 
     /// Ends every Worker and connection. Idempotent.
     pub fn close(&mut self) {
+        if self.stop.borrow().is_some() {
+            return;
+        }
         let sources = std::mem::take(&mut *self.inner.sources.lock());
         for source in &sources {
             source.connection.close();
         }
-        let _ = self.stop.send(true);
+        let closing = sources.into_iter().map(|source| source.connection).collect();
+        let _ = self.stop.send(Some(closing));
         if self.ended.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!("the core's thread is held up; it ends by itself");
         }
@@ -291,7 +315,23 @@ impl Drop for Registered {
     }
 }
 
-async fn accept(inner: Arc<Inner>, listener: UnixListener, mut stopped: watch::Receiver<bool>) {
+/// Runs until the core is closed and its connections have said so.
+async fn serve(
+    inner: Arc<Inner>,
+    listener: UnixListener,
+    mut stopped: watch::Receiver<Option<Closing>>,
+) {
+    let closing = accept(inner, listener, &mut stopped).await;
+    let told = join_all(closing.iter().map(|connection| connection.closed()));
+    // What could not be told by then, the other side finds out by itself.
+    let _ = timeout(FAREWELL, told).await;
+}
+
+async fn accept(
+    inner: Arc<Inner>,
+    listener: UnixListener,
+    stopped: &mut watch::Receiver<Option<Closing>>,
+) -> Closing {
     loop {
         tokio::select! {
             // Cancel-safe: no connection is lost.
@@ -307,7 +347,7 @@ async fn accept(inner: Arc<Inner>, listener: UnixListener, mut stopped: watch::R
                 }
             },
             // Cancel-safe: the value stays set.
-            _ = stopped.changed() => return,
+            _ = stopped.changed() => return stopped.borrow().clone().unwrap_or_default(),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Opening a link to an agent.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{
     client_async_with_config,
@@ -30,6 +30,9 @@ use crate::{
 pub enum DialError {
     #[error("{0}")]
     Unreachable(String),
+    /// Nobody listens there any more.
+    #[error("{message}")]
+    ConnectionRefused { message: String, addresses: Vec<SocketAddr> },
     #[error("{0}")]
     Unauthorized(String),
     #[error("{0}")]
@@ -48,7 +51,9 @@ impl DialError {
 impl From<DialError> for SpawnError {
     fn from(error: DialError) -> Self {
         match error {
-            DialError::Unreachable(message) => Self::Unreachable(message),
+            DialError::Unreachable(message) | DialError::ConnectionRefused { message, .. } => {
+                Self::Unreachable(message)
+            }
             DialError::Unauthorized(message) => Self::Unauthorized(message),
             DialError::Incompatible(message) => Self::Incompatible(message),
             DialError::Busy(message) => Self::Full(message),
@@ -56,9 +61,15 @@ impl From<DialError> for SpawnError {
     }
 }
 
+/// A transport that was opened, and who is at its other end where that has an address.
+pub struct Dialed {
+    pub transport: BoxedTransport,
+    pub peer: Option<SocketAddr>,
+}
+
 /// Opens transports to an agent. Tests dial memory instead of the network.
 pub trait Dial: Send + Sync {
-    fn dial(&self) -> BoxFuture<'_, Result<BoxedTransport, DialError>>;
+    fn dial(&self) -> BoxFuture<'_, Result<Dialed, DialError>>;
 }
 
 /// Dials TCP, and TLS for `wss://`.
@@ -78,16 +89,15 @@ impl NetworkDialer {
         Ok(Self { url, tls })
     }
 
-    async fn connect(&self) -> Result<BoxedTransport, DialError> {
+    async fn connect(&self) -> Result<Dialed, DialError> {
         let unreachable =
             |problem: String| DialError::Unreachable(format!("{}: {problem}", self.url));
         let host = self.url.host();
-        let stream = TcpStream::connect((host.as_str(), self.url.port()))
-            .await
-            .map_err(|error| unreachable(plainly(&error)))?;
+        let (stream, peer) = self.connect_tcp(&host).await?;
         stream.set_nodelay(true).map_err(|error| unreachable(plainly(&error)))?;
+        let peer = Some(peer);
         let Some(config) = &self.tls else {
-            return Ok(Box::new(stream));
+            return Ok(Dialed { transport: Box::new(stream), peer });
         };
         let name = ServerName::try_from(host.clone())
             .map_err(|_| unreachable(format!("{host} cannot be the name in a certificate")))?;
@@ -95,18 +105,45 @@ impl NetworkDialer {
             .connect(name, stream)
             .await
             .map_err(|error| unreachable(format!("TLS: {error}")))?;
-        Ok(Box::new(stream))
+        Ok(Dialed { transport: Box::new(stream), peer })
+    }
+
+    /// Tries every address of the name in turn. Being refused by all of them is an answer of its
+    /// own.
+    async fn connect_tcp(&self, host: &str) -> Result<(TcpStream, SocketAddr), DialError> {
+        let failed = |error: &io::Error| format!("{}: {}", self.url, plainly(error));
+        let addresses: Vec<SocketAddr> = lookup_host((host, self.url.port()))
+            .await
+            .map_err(|error| DialError::Unreachable(failed(&error)))?
+            .collect();
+        let mut last = io::Error::other("the name has no address");
+        let mut refused = !addresses.is_empty();
+        for address in &addresses {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok((stream, *address)),
+                Err(error) => {
+                    refused &= error.kind() == io::ErrorKind::ConnectionRefused;
+                    last = error;
+                }
+            }
+        }
+        let message = failed(&last);
+        Err(if refused {
+            DialError::ConnectionRefused { message, addresses }
+        } else {
+            DialError::Unreachable(message)
+        })
     }
 }
 
 impl Dial for NetworkDialer {
-    fn dial(&self) -> BoxFuture<'_, Result<BoxedTransport, DialError>> {
+    fn dial(&self) -> BoxFuture<'_, Result<Dialed, DialError>> {
         Box::pin(self.connect())
     }
 }
 
 /// System errors in few words, without the number that nobody reads.
-fn plainly(error: &std::io::Error) -> String {
+fn plainly(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut letters = text.chars();

@@ -1,9 +1,6 @@
 //! An open WebSocket between a controller and an agent.
 
-use std::{
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::watch;
@@ -13,22 +10,14 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    LinkLost, LinkReader, LinkWriter, Timing,
+    Exchange, Goodbye, LinkLost, LinkReader, LinkWriter, Timing,
     activity::{Activity, Watched},
+    reader::Due,
     writer,
 };
 use crate::wire::{MAX_JSON, MAX_MESSAGE};
 
 pub(super) type Socket = WebSocketStream<Watched>;
-
-/// What both halves of a link know of each other.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    /// Data frames that arrived.
-    pub(super) received: AtomicU64,
-    /// Data frames that were sent.
-    pub(super) sent: AtomicU64,
-}
 
 /// A link during its handshake.
 pub struct Link {
@@ -85,13 +74,20 @@ impl Link {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.socket.close(None)).await;
     }
 
-    /// Ends the handshake: from here on there are frames. Needs a runtime for the writing task.
-    pub fn split(self, timing: Timing) -> LinkParts {
-        let counters = Arc::new(Counters::default());
-        let (pong, pong_due) = watch::channel(None);
+    /// As [`Self::close`], with a reason.
+    pub async fn close_with(mut self, goodbye: Goodbye) {
+        let close = self.socket.close(Some(goodbye.frame()));
+        let _ = tokio::time::timeout(Duration::from_secs(1), close).await;
+    }
+
+    /// Ends the handshake: from here on there are frames, those of this session. Needs a runtime
+    /// for the writing task.
+    pub fn split(self, timing: Timing, exchange: &Arc<Exchange>) -> LinkParts {
+        let (due, asked) = watch::channel(Due::default());
         let (sink, stream) = self.socket.split();
-        let writer = writer::start(sink, Arc::clone(&counters), pong_due, timing);
-        let reader = LinkReader::new(stream, self.activity, counters, pong, timing.silence);
+        let writer = writer::start(sink, Arc::clone(exchange), asked, timing);
+        let exchange = Arc::clone(exchange);
+        let reader = LinkReader::new(stream, self.activity, exchange, due, timing.silence);
         LinkParts { reader, writer }
     }
 }

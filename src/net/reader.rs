@@ -1,10 +1,6 @@
 //! The reading half of a link.
 
-use std::{
-    io,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::SplitStream};
 use tokio::{
@@ -13,20 +9,31 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{self, Message, error::ProtocolError, protocol::CloseFrame};
 
-use super::{activity::Activity, link::Counters, link::Socket};
-use crate::wire::{Body, DecodeError, Frame, Frames};
+use super::{Exchange, Goodbye, activity::Activity, link::Socket};
+use crate::{
+    queue::Weight,
+    wire::{Body, DecodeError, Frame, Frames},
+};
+
+/// So many bytes are acknowledged at once, without waiting for the next heartbeat: a peer that
+/// sends much must not wait for room in its replay buffer.
+const ACKNOWLEDGED_AT_ONCE: usize = 1024 * 1024;
 
 /// Why a link is no more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkLost {
     #[error("the peer ended the connection")]
     Ended,
-    #[error("the peer closed the link{0}")]
-    Closed(String),
+    /// With its close code: 1000 where it is done.
+    #[error("the peer closed the link{text}")]
+    Closed { code: u16, text: String },
     #[error("nothing was heard for {0:?}")]
     Silent(Duration),
     #[error("a write did not finish within {0:?}")]
     WriteStalled(Duration),
+    /// The replay buffer was full for so long: what it holds can neither be dropped nor kept.
+    #[error("the peer acknowledged nothing for {time:?} while {bytes} bytes waited for that")]
+    Unacknowledged { time: Duration, bytes: usize },
     #[error("{0}")]
     Transport(String),
     #[error("the peer broke the protocol: {0}")]
@@ -35,13 +42,35 @@ pub enum LinkLost {
 
 impl LinkLost {
     pub(super) fn closed(frame: Option<&CloseFrame>) -> Self {
-        match frame {
-            Some(frame) if !frame.reason.is_empty() => {
-                // The peer chose the text: keep control characters out of logs.
-                Self::Closed(format!(": {}", frame.reason.escape_debug()))
-            }
-            _ => Self::Closed(String::new()),
+        let Some(frame) = frame else {
+            // 1005, as the WebSocket API tells it: none was there.
+            return Self::Closed { code: 1005, text: String::new() };
+        };
+        let text = match frame.reason.as_str() {
+            "" => String::new(),
+            // The peer chose the text: keep control characters out of logs.
+            reason => format!(": {}", reason.escape_debug()),
+        };
+        Self::Closed { code: frame.code.into(), text }
+    }
+
+    /// Whether the session ends with the link: there is nothing to resume, or nobody who would.
+    pub fn ends_session(&self) -> bool {
+        match self {
+            Self::Protocol(_) | Self::Unacknowledged { .. } => true,
+            Self::Closed { code, .. } => matches!(code, 1000 | 1002),
+            Self::Ended | Self::Silent(_) | Self::WriteStalled(_) | Self::Transport(_) => false,
         }
+    }
+
+    /// What to tell the peer, where that still makes sense.
+    pub fn goodbye(&self) -> Option<Goodbye> {
+        matches!(self, Self::Protocol(_) | Self::Unacknowledged { .. }).then(|| {
+            Goodbye::ProtocolError(match self {
+                Self::Protocol(problem) => problem.clone(),
+                other => other.to_string(),
+            })
+        })
     }
 }
 
@@ -68,14 +97,24 @@ impl From<DecodeError> for LinkLost {
     }
 }
 
+/// What the reading half asks the writing half to write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    /// The latest ping, and how many came before it.
+    pub(super) pong: Option<(u64, u64)>,
+    /// How many acknowledgements were asked for.
+    pub(super) acknowledgements: u64,
+}
+
 /// The reading half: gives frames and answers pings.
 pub struct LinkReader {
     stream: SplitStream<Socket>,
     frames: Frames,
     activity: Activity,
-    counters: Arc<Counters>,
-    pong: watch::Sender<Option<u64>>,
-    acknowledged: u64,
+    exchange: Arc<Exchange>,
+    due: watch::Sender<Due>,
+    /// Bytes that arrived since the writer was last told to acknowledge.
+    fresh: usize,
     silence: Duration,
 }
 
@@ -83,20 +122,12 @@ impl LinkReader {
     pub(super) fn new(
         stream: SplitStream<Socket>,
         activity: Activity,
-        counters: Arc<Counters>,
-        pong: watch::Sender<Option<u64>>,
+        exchange: Arc<Exchange>,
+        due: watch::Sender<Due>,
         silence: Duration,
     ) -> Self {
         activity.touch();
-        Self {
-            stream,
-            frames: Frames::default(),
-            activity,
-            counters,
-            pong,
-            acknowledged: 0,
-            silence,
-        }
+        Self { stream, frames: Frames::default(), activity, exchange, due, fresh: 0, silence }
     }
 
     /// The next frame that concerns the owner of the link. Cancel-safe: what has arrived stays in
@@ -117,27 +148,34 @@ impl LinkReader {
         self.activity.touch();
     }
 
+    /// How long nothing was heard from the peer.
+    pub fn quiet(&self) -> Duration {
+        self.activity.last().elapsed()
+    }
+
     /// Deals with frames about the link itself.
     fn sift(&mut self, frame: Frame) -> Result<Option<Frame>, LinkLost> {
         if frame.kind().is_data() {
-            self.counters.received.fetch_add(1, Ordering::Relaxed);
+            self.exchange.arrived();
+            self.fresh += frame.weight();
+            if self.fresh >= ACKNOWLEDGED_AT_ONCE {
+                self.fresh = 0;
+                self.due.send_modify(|due| due.acknowledgements += 1);
+            }
             return Ok(Some(frame));
         }
         match frame.body {
             Body::Ping(number) => {
                 // Only the latest ping is answered: a flood of pings costs no memory.
-                self.pong.send_replace(Some(number));
+                self.due.send_modify(|due| {
+                    due.pong = Some((number, due.pong.map_or(0, |(_, count)| count + 1)));
+                });
             }
             Body::Pong(_) => {}
-            Body::Ack(number) => {
-                let sent = self.counters.sent.load(Ordering::Relaxed);
-                if number > sent || number < self.acknowledged {
-                    let problem =
-                        format!("an acknowledgement of {number} frames, {sent} were sent");
-                    return Err(LinkLost::Protocol(problem));
-                }
-                self.acknowledged = number;
-            }
+            Body::Ack(number) => self
+                .exchange
+                .acknowledge(number)
+                .map_err(|problem| LinkLost::Protocol(problem.to_string()))?,
             _ => return Ok(Some(frame)),
         }
         Ok(None)

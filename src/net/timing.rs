@@ -22,7 +22,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_secs(1),
-            silence: Duration::from_secs(5),
+            silence: Duration::from_secs(4),
             write: Duration::from_secs(10),
             stall: Duration::from_secs(8),
             handshake: Duration::from_secs(10),

@@ -1,30 +1,21 @@
 //! The writing half of a link: a task that batches frames, pings and acknowledges.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use futures_util::{SinkExt, stream::SplitSink};
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
-use super::{
-    Goodbye, LinkLost, Timing,
-    link::{Counters, Socket},
-};
-use crate::{
-    queue,
-    wire::{Body, Frame, encode},
-};
+use super::{Exchange, Goodbye, LinkLost, Timing, link::Socket, reader::Due};
+use crate::wire::{Body, Frame, encode};
 
-/// How many bytes of frames may wait for the writer. Beyond that, workers' own queues fill.
-const OUTBOUND_LIMIT: usize = 4 * 1024 * 1024;
+/// How many frames about the link itself may wait. They are news that the next ones replace.
+const CONTROL_LIMIT: usize = 16;
 
 /// Frames are put into one WebSocket message until it is about this long.
 const BATCH: usize = 256 * 1024;
@@ -34,13 +25,17 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The writing half.
 pub struct LinkWriter {
-    /// Where frames go. When the link is lost, sending fails.
-    pub outbound: queue::Sender<Frame>,
+    control: mpsc::Sender<Frame>,
     goodbye: watch::Sender<Option<Goodbye>>,
     task: JoinHandle<LinkLost>,
 }
 
 impl LinkWriter {
+    /// Writes a frame about the link itself. One too many is dropped: older ones wait.
+    pub fn control(&self, body: Body) {
+        let _ = self.control.try_send(Frame::link(body));
+    }
+
     /// Resolves when the writer has lost the link. Cancel-safe: it only polls the task.
     pub async fn lost(&mut self) -> LinkLost {
         match (&mut self.task).await {
@@ -52,7 +47,17 @@ impl LinkWriter {
     /// Writes what waits, says goodbye and ends the link.
     pub async fn close(mut self, goodbye: Goodbye) {
         self.goodbye.send_replace(Some(goodbye));
-        let _ = timeout(FAREWELL * 2, &mut self.task).await;
+        if !self.task.is_finished() {
+            let _ = timeout(FAREWELL * 2, &mut self.task).await;
+        }
+    }
+
+    /// Stops writing. Once this returns another link may go on with the session.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        if !self.task.is_finished() {
+            let _ = (&mut self.task).await;
+        }
     }
 }
 
@@ -64,34 +69,45 @@ impl Drop for LinkWriter {
 
 pub(super) fn start(
     sink: SplitSink<Socket, Message>,
-    counters: Arc<Counters>,
-    pong_due: watch::Receiver<Option<u64>>,
+    exchange: Arc<Exchange>,
+    asked: watch::Receiver<Due>,
     timing: Timing,
 ) -> LinkWriter {
-    let (outbound, waiting) = queue::bounded(OUTBOUND_LIMIT);
+    let (control, controls) = mpsc::channel(CONTROL_LIMIT);
     let (goodbye, goodbye_due) = watch::channel(None);
-    let writer = Writer { sink, waiting, counters, timing, acknowledged: 0, pings: 0 };
-    let task = tokio::spawn(writer.run(pong_due, goodbye_due));
-    LinkWriter { outbound, goodbye, task }
+    let writer = Writer {
+        sink,
+        acknowledged: exchange.received(),
+        exchange,
+        controls,
+        timing,
+        pings: 0,
+        full: None,
+    };
+    let task = tokio::spawn(writer.run(asked, goodbye_due));
+    LinkWriter { control, goodbye, task }
 }
 
 struct Writer {
     sink: SplitSink<Socket, Message>,
-    waiting: queue::Receiver<Frame>,
-    counters: Arc<Counters>,
+    exchange: Arc<Exchange>,
+    controls: mpsc::Receiver<Frame>,
     timing: Timing,
     acknowledged: u64,
     pings: u64,
+    /// Since when the replay buffer is full, and how much the peer had acknowledged then.
+    full: Option<(Instant, u64)>,
 }
 
 impl Writer {
     async fn run(
         mut self,
-        mut pong_due: watch::Receiver<Option<u64>>,
+        mut asked: watch::Receiver<Due>,
         mut goodbye_due: watch::Receiver<Option<Goodbye>>,
     ) -> LinkLost {
         let mut heartbeat = interval(self.timing.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut answered = Due::default();
         loop {
             let mut batch = BytesMut::new();
             tokio::select! {
@@ -105,20 +121,33 @@ impl Writer {
                     return LinkLost::Ended;
                 }
                 // Cancel-safe: an interval keeps its schedule, whatever traffic there is.
-                _ = heartbeat.tick() => self.beat(&mut batch),
+                _ = heartbeat.tick() => {
+                    if let Some(lost) = self.overdue() {
+                        return lost;
+                    }
+                    self.beat(&mut batch);
+                }
                 // Cancel-safe, as above. A lost reader ends the link by dropping the writer.
-                Ok(()) = pong_due.changed() => {
-                    if let Some(number) = *pong_due.borrow_and_update() {
+                Ok(()) = asked.changed() => {
+                    let due = *asked.borrow_and_update();
+                    if let Some((number, _)) = due.pong.filter(|_| due.pong != answered.pong) {
                         encode(&Frame::link(Body::Pong(number)), &mut batch);
                     }
+                    answered = due;
+                    self.acknowledge(&mut batch);
                 }
-                // Cancel-safe: the queue keeps what was not received.
-                frame = self.waiting.recv() => match frame {
-                    Some(frame) => self.add(&frame, &mut batch),
+                // Cancel-safe: the channel keeps what was not received.
+                Some(frame) = self.controls.recv() => encode(&frame, &mut batch),
+                // Cancel-safe: a frame that was not taken stays in the queue or in the ledger.
+                frame = self.exchange.next() => match frame {
+                    Some(frame) => encode(&frame, &mut batch),
                     None => return self.farewell(Goodbye::Done.frame()).await,
                 },
             }
             self.fill(&mut batch);
+            if batch.is_empty() {
+                continue;
+            }
             if let Err(lost) = self.write(batch).await {
                 return lost;
             }
@@ -129,25 +158,38 @@ impl Writer {
     fn beat(&mut self, batch: &mut BytesMut) {
         self.pings += 1;
         encode(&Frame::link(Body::Ping(self.pings)), batch);
-        let received = self.counters.received.load(Ordering::Relaxed);
+        self.acknowledge(batch);
+    }
+
+    fn acknowledge(&mut self, batch: &mut BytesMut) {
+        let received = self.exchange.received();
         if received > self.acknowledged {
             self.acknowledged = received;
             encode(&Frame::link(Body::Ack(received)), batch);
         }
     }
 
-    fn add(&mut self, frame: &Frame, batch: &mut BytesMut) {
-        if frame.kind().is_data() {
-            // Counted before it leaves, so that no acknowledgement can come too early.
-            self.counters.sent.fetch_add(1, Ordering::Relaxed);
-        }
-        encode(frame, batch);
+    /// A peer that lets the replay buffer run full and acknowledges nothing of it.
+    fn overdue(&mut self) -> Option<LinkLost> {
+        let now = Instant::now();
+        let Some(acknowledged) = self.exchange.full_since() else {
+            self.full = None;
+            return None;
+        };
+        let since = match self.full {
+            Some((since, before)) if before == acknowledged => since,
+            _ => now,
+        };
+        self.full = Some((since, acknowledged));
+        let time = self.timing.write;
+        let bytes = self.exchange.unacknowledged_bytes();
+        (now - since >= time).then_some(LinkLost::Unacknowledged { time, bytes })
     }
 
     fn fill(&mut self, batch: &mut BytesMut) {
         while batch.len() < BATCH {
-            match self.waiting.try_recv() {
-                Some(frame) => self.add(&frame, batch),
+            match self.exchange.try_next() {
+                Some(frame) => encode(&frame, batch),
                 None => return,
             }
         }

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use super::{
-    HEADER_LENGTH,
-    payload::{DrainNotice, ExitReport, LoadReport, SpawnFailure, SpawnSpec, Spawned},
-};
+use super::payload::{DrainNotice, ExitReport, LoadReport, SpawnFailure, SpawnSpec, Spawned};
 use crate::queue::Weight;
+
+/// The least memory that the payload of a received frame keeps alive: the socket's read buffer.
+const READ_BUFFER: usize = 128 * 1024;
 
 /// The first byte of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +103,19 @@ impl Frame {
         Self { worker, body }
     }
 
+    /// The same, with a small payload copied: while it waits somewhere it must not keep a large
+    /// read buffer alive that nobody counts.
+    #[must_use]
+    pub fn in_own_memory(self) -> Self {
+        let body = match self.body {
+            Body::Channel(bytes) => Body::Channel(own(bytes)),
+            Body::Stdout(bytes) => Body::Stdout(own(bytes)),
+            Body::Stderr(bytes) => Body::Stderr(own(bytes)),
+            other => other,
+        };
+        Self { worker: self.worker, body }
+    }
+
     /// A frame about the link.
     pub fn link(body: Body) -> Self {
         Self { worker: 0, body }
@@ -128,13 +141,20 @@ impl Frame {
     }
 }
 
+/// What a frame takes in a queue beside its payload, so that a flood of tiny ones is bounded too.
+const OVERHEAD: usize = 128;
+
 impl Weight for Frame {
     fn weight(&self) -> usize {
         let payload = match &self.body {
             Body::Channel(bytes) | Body::Stdout(bytes) | Body::Stderr(bytes) => bytes.len(),
             Body::Spawn(spec) => spec.weight(),
-            _ => 64,
+            _ => 0,
         };
-        HEADER_LENGTH + payload
+        OVERHEAD + payload
     }
+}
+
+fn own(bytes: Bytes) -> Bytes {
+    if bytes.len() < READ_BUFFER { Bytes::copy_from_slice(&bytes) } else { bytes }
 }

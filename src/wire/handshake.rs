@@ -1,6 +1,6 @@
 //! The JSON texts that open a link: `hello` from the controller, then `welcome` or `refused`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ impl ProtocolRange {
 }
 
 /// The controller's first words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "hello", rename_all = "camelCase")]
 pub struct Hello {
     pub protocol: ProtocolRange,
@@ -36,7 +36,8 @@ pub struct Hello {
     pub schema: String,
     /// The session to resume; null asks for a new one.
     pub session: Option<String>,
-    /// How many data frames of that session have arrived.
+    /// How many data frames of that session have arrived; null with a session: it is given up, and
+    /// a new one is asked for.
     pub last_seen: Option<u64>,
     /// Which boot of which machine the app runs on, null where nobody can tell.
     pub boot_id: Option<String>,
@@ -65,7 +66,7 @@ pub struct Limits {
 }
 
 /// The agent lets the controller in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Welcome {
     /// The version that both sides speak from here on.
@@ -73,8 +74,18 @@ pub struct Welcome {
     pub agent_id: String,
     /// New with each agent process.
     pub instance_id: String,
+    /// What resumes the session: a secret between the two.
     pub session: String,
     pub resumed: bool,
+    /// How many data frames of a resumed session have arrived.
+    #[serde(default)]
+    pub last_seen: Option<u64>,
+    /// How long the session outlives a link; null: for ever.
+    #[serde(default)]
+    pub session_timeout_ms: Option<u64>,
+    /// Where the agent itself listens.
+    #[serde(default)]
+    pub listen: Vec<SocketAddr>,
     pub workers: Vec<WorkerOffer>,
     pub cores: usize,
     pub max_workers: usize,
@@ -84,6 +95,33 @@ pub struct Welcome {
     pub load: LoadReport,
     /// How often the agent pings.
     pub heartbeat_ms: u64,
+}
+
+/// Without the session, which is a secret.
+impl fmt::Debug for Hello {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Hello")
+            .field("protocol", &self.protocol)
+            .field("mediasoup", &self.mediasoup)
+            .field("controller", &self.controller)
+            .field("resumes", &self.session.is_some())
+            .field("last_seen", &self.last_seen)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Without the session, which is a secret.
+impl fmt::Debug for Welcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Welcome")
+            .field("agent_id", &self.agent_id)
+            .field("instance_id", &self.instance_id)
+            .field("resumed", &self.resumed)
+            .field("last_seen", &self.last_seen)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What kind of refusal it is, so that the controller knows whether to try again.

@@ -19,9 +19,10 @@ use mediasoup_horizontal::{
         WorkerEvent, WorkerLink,
         remote::{RemoteConnection, RemoteOptions, Status},
     },
-    net::{Backoff, BoxedTransport, Dial, DialError, Token, Tokens},
+    net::{Backoff, Dial, DialError, Dialed, Token, Tokens},
     queue,
 };
+use parking_lot::Mutex;
 use tokio::{io::copy_bidirectional, sync::watch, time::timeout};
 
 pub const VERSION: &str = "3.27.1";
@@ -146,9 +147,18 @@ pub enum Wire {
     Frozen,
 }
 
+/// The agent behind a wire, which a test may replace by another: a restart.
+pub struct Behind(Mutex<Server>);
+
+impl Behind {
+    pub fn replace(&self, server: Server) {
+        *self.0.lock() = server;
+    }
+}
+
 /// Dials an agent in memory, over a wire that tests control.
 pub struct Memory {
-    pub server: Server,
+    pub server: Behind,
     pub wire: watch::Sender<Wire>,
     pub dials: watch::Sender<usize>,
 }
@@ -156,7 +166,7 @@ pub struct Memory {
 impl Memory {
     pub fn new(server: Server) -> Arc<Self> {
         Arc::new(Self {
-            server,
+            server: Behind(Mutex::new(server)),
             wire: watch::Sender::new(Wire::Passes),
             dials: watch::Sender::new(0),
         })
@@ -164,7 +174,7 @@ impl Memory {
 }
 
 impl Dial for Memory {
-    fn dial(&self) -> BoxFuture<'_, Result<BoxedTransport, DialError>> {
+    fn dial(&self) -> BoxFuture<'_, Result<Dialed, DialError>> {
         self.dials.send_modify(|dials| *dials += 1);
         let mut wire = self.wire.subscribe();
         if *wire.borrow() == Wire::Cut {
@@ -173,7 +183,7 @@ impl Dial for Memory {
         }
         let (near, mut here) = tokio::io::duplex(64 * 1024);
         let (mut there, far) = tokio::io::duplex(64 * 1024);
-        let server = self.server.clone();
+        let server = self.server.0.lock().clone();
         tokio::spawn(async move { server.serve(Box::new(far), Ipv4Addr::LOCALHOST.into()).await });
         tokio::spawn(async move {
             tokio::select! {
@@ -185,7 +195,7 @@ impl Dial for Memory {
                 }
             }
         });
-        Box::pin(async move { Ok(Box::new(near) as BoxedTransport) })
+        Box::pin(async move { Ok(Dialed { transport: Box::new(near), peer: None }) })
     }
 }
 

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
     net::{AgentUrl, Backoff, HostIdentity, InvalidUrl, Timing, TlsError, Token},
+    session::{SESSION_TIMEOUT, SILENT_WINDOW},
 };
 
 /// Options of a `RemoteConnection`.
@@ -18,6 +19,12 @@ pub struct RemoteOptions {
     pub connect_timeout: Duration,
     pub timing: Timing,
     pub backoff: Backoff,
+    /// How long workers outlive a lost link; `None`: for ever.
+    pub session_timeout: Option<Duration>,
+    /// How long a lost link is not told.
+    pub silent_window: Duration,
+    /// An agent whose own address refuses connections after a loss is gone at once.
+    pub fast_death: bool,
     /// The mediasoup version of the app's library.
     pub version: String,
     /// The fingerprint of that library's channel schema.
@@ -35,6 +42,9 @@ impl RemoteOptions {
             connect_timeout: Duration::from_secs(10),
             timing: Timing::default(),
             backoff: Backoff::default(),
+            session_timeout: Some(SESSION_TIMEOUT),
+            silent_window: SILENT_WINDOW,
+            fast_death: true,
             version: MEDIASOUP_VERSION.to_owned(),
             fingerprint: SCHEMA_FINGERPRINT.to_owned(),
             app: AppIdentity::of_this_process(),

@@ -1,37 +1,83 @@
-//! One open link to an agent: from the handshake until it is lost or closed.
+//! A session with an agent: its workers, and what it keeps from link to link.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use super::{Shared, Spawn, manager::told, workers::Workers};
 use crate::{
     connection::{Exit, SpawnError},
-    net::{Goodbye, Link, LinkLost, LinkParts, LinkReader, LinkWriter},
+    net::{Exchange, Goodbye, Link, LinkLost, LinkParts, LinkReader, LinkWriter},
     wire::{Body, Frame, Welcome},
 };
 
-/// How a session ended.
+/// How a link ended.
 pub(super) enum End {
     /// `close()` was called.
     Closed,
-    Lost(String),
+    /// The link is lost; the session waits for another.
+    Lost(Loss),
+    /// The link is lost, and the session with it.
+    Over(LinkLost),
+}
+
+/// What is known of a link that is lost.
+pub(super) struct Loss {
+    pub(super) cause: LinkLost,
+    /// How long the peer had been silent.
+    pub(super) quiet: Duration,
+    /// How long the link had lasted.
+    pub(super) lasted: Duration,
+}
+
+/// A link with the agent, at work.
+struct Attached {
+    reader: LinkReader,
+    writer: LinkWriter,
 }
 
 pub(super) struct Session {
     shared: Arc<Shared>,
-    reader: LinkReader,
-    writer: LinkWriter,
+    welcome: Arc<Welcome>,
+    exchange: Arc<Exchange>,
     workers: Workers,
+    /// Where the agent was found.
+    peer: Option<SocketAddr>,
 }
 
 impl Session {
-    pub(super) fn new(shared: Arc<Shared>, link: Link, welcome: Arc<Welcome>) -> Self {
-        let timing = shared.options.timing;
-        let LinkParts { reader, writer } = link.split(timing);
-        let workers =
-            Workers::new(Arc::clone(&shared), welcome, writer.outbound.clone(), timing.stall);
-        Self { shared, reader, writer, workers }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        welcome: Arc<Welcome>,
+        peer: Option<SocketAddr>,
+    ) -> Self {
+        let (outbound, exchange) = Exchange::new();
+        let stall = shared.options.timing.stall;
+        let workers = Workers::new(Arc::clone(&shared), Arc::clone(&welcome), outbound, stall);
+        Self { shared, welcome, exchange, workers, peer }
+    }
+
+    /// What names the session to the agent.
+    pub(super) fn id(&self) -> &str {
+        &self.welcome.session
+    }
+
+    /// How many of the agent's frames have arrived.
+    pub(super) fn received(&self) -> u64 {
+        self.exchange.received()
+    }
+
+    /// Whether this is an address where the agent itself listens, so that nothing else answers
+    /// there. Loopback is each host's own.
+    pub(super) fn is_direct(&self, addresses: &[SocketAddr]) -> bool {
+        self.peer.is_some_and(|peer| {
+            addresses.contains(&peer)
+                && self.welcome.listen.contains(&peer)
+                && (!peer.ip().is_loopback() || self.welcome.addresses.colocated)
+        })
     }
 
     /// Asks the agent for a worker.
@@ -39,12 +85,33 @@ impl Session {
         self.workers.spawn(spawn);
     }
 
-    /// Moves frames until the link ends, then ends every worker.
+    /// Goes on over another link, if the agent's numbers can be.
+    pub(super) fn resume(
+        &mut self,
+        welcome: Arc<Welcome>,
+        peer: Option<SocketAddr>,
+    ) -> Result<(), String> {
+        let Some(seen) = welcome.last_seen else {
+            return Err("a resumed session without a number".to_owned());
+        };
+        self.exchange.resume(seen).map_err(|problem| problem.to_string())?;
+        self.workers.resumed(Arc::clone(&welcome));
+        self.welcome = welcome;
+        self.peer = peer;
+        Ok(())
+    }
+
+    /// Moves frames until the link ends.
     pub(super) async fn run(
-        mut self,
+        &mut self,
+        link: Link,
         commands: &mut mpsc::Receiver<Spawn>,
         closed: &mut watch::Receiver<bool>,
     ) -> End {
+        let began = Instant::now();
+        let LinkParts { reader, writer } = link.split(self.shared.options.timing, &self.exchange);
+        let mut link = Attached { reader, writer };
+        self.workers.link_is_up();
         let lost = loop {
             tokio::select! {
                 // Cancel-safe: the watch keeps its value.
@@ -55,48 +122,62 @@ impl Session {
                     None => break None,
                 },
                 // Cancel-safe: it only polls the writing task.
-                lost = self.writer.lost() => break Some(lost),
+                lost = link.writer.lost() => break Some(lost),
                 // Cancel-safe, as `LinkReader::next` tells.
-                frame = self.reader.next() => match frame {
-                    Ok(frame) => {
-                        if let Err(lost) = self.receive(frame).await {
-                            break Some(lost);
-                        }
-                    }
+                frame = link.reader.next() => match frame {
+                    Ok(frame) => match self.receive(frame).await {
+                        Ok(()) => link.reader.resume(),
+                        Err(lost) => break Some(lost),
+                    },
                     Err(lost) => break Some(lost),
                 },
             }
         };
-        let url = &self.shared.options.url;
-        let Some(lost) = lost else {
-            let reason = format!("the connection to agent {url} was closed");
-            self.workers.end(&Exit::Lost(reason.clone()), &SpawnError::Unreachable(reason));
-            self.writer.close(Goodbye::Done).await;
+        let quiet = link.reader.quiet();
+        let Attached { writer, .. } = link;
+        let Some(cause) = lost else {
+            let reason = format!("the connection to agent {} was closed", self.shared.options.url);
+            self.end(&reason);
+            writer.close(Goodbye::Done).await;
             return End::Closed;
         };
-        let reason = lost.to_string();
-        let told = format!("agent {url}: {reason}");
-        self.workers.end(&Exit::Lost(told.clone()), &SpawnError::Unreachable(told));
-        if let LinkLost::Protocol(problem) = lost {
-            self.writer.close(Goodbye::ProtocolError(problem)).await;
+        if cause.ends_session() {
+            if let Some(goodbye) = cause.goodbye() {
+                writer.close(goodbye).await;
+            }
+            return End::Over(cause);
         }
-        End::Lost(reason)
+        writer.stop().await;
+        self.workers.link_is_down().await;
+        // Only a silent peer was silent: another's last words came just before.
+        let quiet = if let LinkLost::Silent(_) = cause { quiet } else { Duration::ZERO };
+        End::Lost(Loss { cause, quiet, lasted: began.elapsed() })
     }
 
     async fn receive(&mut self, frame: Frame) -> Result<(), LinkLost> {
         match frame.body {
             Body::Load(report) => {
                 self.shared.load.send_replace(Some(report));
-                return Ok(());
+                Ok(())
             }
             Body::Drain(notice) => {
                 tracing::info!(url = %self.shared.options.url, draining = notice.draining, "drain");
-                return Ok(());
+                Ok(())
             }
-            _ => {}
+            _ => self.workers.receive(frame).await,
         }
-        self.workers.receive(frame).await?;
-        self.reader.resume();
-        Ok(())
+    }
+
+    /// Ends every worker and every spawn that was asked for.
+    pub(super) fn end(&mut self, reason: &str) {
+        let error = SpawnError::Unreachable(reason.to_owned());
+        for spawn in self.lose(reason) {
+            let _ = spawn.reply.send(Err(error.clone()));
+        }
+    }
+
+    /// Ends every worker. Gives back the spawns that another session may still answer.
+    pub(super) fn lose(&mut self, reason: &str) -> Vec<Spawn> {
+        self.workers.end(&Exit::Lost(reason.to_owned()))
     }
 }

@@ -1,10 +1,11 @@
-//! The workers of one open link, as the controller knows them.
+//! The workers of one session, as the controller knows them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::watch,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
@@ -21,8 +22,6 @@ const GRACE: Duration = Duration::from_secs(5);
 
 const SIGKILL: i32 = 9;
 
-type Reply = oneshot::Sender<Result<WorkerLink, SpawnError>>;
-
 /// What a worker's forwarding task is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -33,15 +32,66 @@ enum Fate {
 }
 
 enum Worker {
-    Starting(Reply),
-    Running {
-        /// `None` once its reader was told the end.
-        events: Option<queue::Sender<WorkerEvent>>,
-        fate: watch::Sender<Fate>,
-    },
+    Starting(Spawn),
+    Running(Running),
 }
 
-/// The workers of one link.
+struct Running {
+    /// `None` once its reader was told the end.
+    events: Option<queue::Sender<WorkerEvent>>,
+    fate: watch::Sender<Fate>,
+    view: View,
+}
+
+/// What a worker's reader knows of the link.
+enum View {
+    Up,
+    Down,
+    /// It is up; the word of it waits for room in the reader's queue.
+    Rising(JoinHandle<()>),
+}
+
+impl Running {
+    /// A reader whose queue is full is not told: it is behind anyway.
+    async fn link_is_down(&mut self) {
+        if let View::Rising(word) = &mut self.view {
+            word.abort();
+            let still_down = word.await.is_err();
+            self.view = if still_down { View::Down } else { View::Up };
+        }
+        if let (View::Up, Some(events)) = (&self.view, &self.events)
+            && events.try_send(WorkerEvent::LinkDown).is_ok()
+        {
+            self.view = View::Down;
+        }
+    }
+
+    fn gone(self, exit: Exit) {
+        self.fate.send_replace(Fate::Gone);
+        if let View::Rising(word) = self.view {
+            // Nothing comes after the end.
+            word.abort();
+        }
+        if let Some(events) = self.events {
+            tell_end(&events, exit);
+        }
+    }
+
+    fn link_is_up(&mut self) {
+        let (View::Down, Some(events)) = (&self.view, &self.events) else { return };
+        self.view = match events.try_send(WorkerEvent::LinkUp) {
+            Err(TrySendError::Full) => {
+                let events = events.clone();
+                View::Rising(tokio::spawn(async move {
+                    let _ = events.send(WorkerEvent::LinkUp).await;
+                }))
+            }
+            Ok(()) | Err(TrySendError::Closed) => View::Up,
+        };
+    }
+}
+
+/// The workers of one session.
 pub(super) struct Workers {
     shared: Arc<Shared>,
     welcome: Arc<Welcome>,
@@ -63,15 +113,39 @@ impl Workers {
     }
 
     pub(super) fn spawn(&mut self, spawn: Spawn) {
-        let Spawn { request, reply } = spawn;
-        if reply.is_closed() {
+        if spawn.reply.is_closed() {
             return;
         }
         let handle = self.next_handle;
         self.next_handle = handle.wrapping_add(1).max(1);
-        self.table.insert(handle, Worker::Starting(reply));
+        let spec = SpawnSpec::from(spawn.request.clone());
+        self.table.insert(handle, Worker::Starting(spawn));
         self.count();
-        self.send(Frame::about(handle, Body::Spawn(SpawnSpec::from(request))));
+        self.send(Frame::about(handle, Body::Spawn(spec)));
+    }
+
+    /// Another link goes on with the session.
+    pub(super) fn resumed(&mut self, welcome: Arc<Welcome>) {
+        self.welcome = welcome;
+    }
+
+    fn running(&mut self) -> impl Iterator<Item = &mut Running> {
+        self.table.values_mut().filter_map(|worker| match worker {
+            Worker::Running(running) => Some(running),
+            Worker::Starting(_) => None,
+        })
+    }
+
+    /// Tells whoever reads from the workers.
+    pub(super) async fn link_is_down(&mut self) {
+        for running in self.running() {
+            running.link_is_down().await;
+        }
+    }
+
+    /// As `link_is_down`.
+    pub(super) fn link_is_up(&mut self) {
+        self.running().for_each(Running::link_is_up);
     }
 
     /// Sends without waiting: the task that reads the link must never wait for its writer.
@@ -94,8 +168,8 @@ impl Workers {
             Body::Spawned(spawned) => self.started(handle, spawned),
             Body::Failed(failure) => {
                 match self.table.remove(&handle) {
-                    Some(Worker::Starting(reply)) => {
-                        let _ = reply.send(Err(self.told_by_agent(failure.into())));
+                    Some(Worker::Starting(spawn)) => {
+                        let _ = spawn.reply.send(Err(self.told_by_agent(failure.into())));
                     }
                     _ => return Err(unexpected("FAILED", handle)),
                 }
@@ -109,12 +183,7 @@ impl Workers {
             Body::Stderr(bytes) => self.deliver(handle, WorkerEvent::Stderr(bytes)).await,
             Body::Exited(report) => {
                 match self.table.remove(&handle) {
-                    Some(Worker::Running { events, fate }) => {
-                        fate.send_replace(Fate::Gone);
-                        if let Some(events) = events {
-                            tell_end(&events, Exit::from(report));
-                        }
-                    }
+                    Some(Worker::Running(running)) => running.gone(Exit::from(report)),
                     Some(Worker::Starting(_)) | None => return Err(unexpected("EXITED", handle)),
                 }
                 self.count();
@@ -139,7 +208,7 @@ impl Workers {
     }
 
     fn started(&mut self, handle: u32, spawned: Spawned) -> Result<(), LinkLost> {
-        let Some(Worker::Starting(reply)) = self.table.remove(&handle) else {
+        let Some(Worker::Starting(spawn)) = self.table.remove(&handle) else {
             return Err(unexpected("SPAWNED", handle));
         };
         let (commands, commanded) = queue::bounded(LINK_LIMIT);
@@ -153,9 +222,10 @@ impl Workers {
             fate: fate.subscribe(),
         };
         tokio::spawn(forward.run());
-        self.table.insert(handle, Worker::Running { events: Some(events), fate });
+        let running = Running { events: Some(events), fate, view: View::Up };
+        self.table.insert(handle, Worker::Running(running));
         // A caller that gave up drops the link here, which frees the worker.
-        let _ = reply.send(Ok(WorkerLink {
+        let _ = spawn.reply.send(Ok(WorkerLink {
             pid: spawned.pid,
             addresses: self.welcome.addresses.clone(),
             commands,
@@ -165,7 +235,8 @@ impl Workers {
     }
 
     async fn deliver(&mut self, handle: u32, event: WorkerEvent) -> Result<(), LinkLost> {
-        let Some(Worker::Running { events, fate }) = self.table.get_mut(&handle) else {
+        let Some(Worker::Running(Running { events, fate, .. })) = self.table.get_mut(&handle)
+        else {
             return Err(unexpected("output", handle));
         };
         let Some(sender) = events else {
@@ -188,22 +259,18 @@ impl Workers {
         Ok(())
     }
 
-    /// The link is gone: every worker and every pending spawn ends.
-    pub(super) fn end(&mut self, exit: &Exit, error: &SpawnError) {
+    /// The session is over: every worker ends. Gives back the spawns that were not answered and
+    /// may be asked of another session.
+    pub(super) fn end(&mut self, exit: &Exit) -> Vec<Spawn> {
+        let mut unanswered = Vec::new();
         for (_, worker) in self.table.drain() {
             match worker {
-                Worker::Starting(reply) => {
-                    let _ = reply.send(Err(error.clone()));
-                }
-                Worker::Running { events, fate } => {
-                    fate.send_replace(Fate::Gone);
-                    if let Some(events) = events {
-                        tell_end(&events, exit.clone());
-                    }
-                }
+                Worker::Starting(spawn) => unanswered.push(spawn),
+                Worker::Running(running) => running.gone(exit.clone()),
             }
         }
         self.count();
+        unanswered
     }
 
     fn count(&self) {
@@ -282,7 +349,8 @@ impl Forward {
         self.send(Body::Signal(SIGKILL)).await;
     }
 
-    /// A closed queue means that the link is lost: the worker ends without us.
+    /// Waits while the session has no room. A closed queue means that it is over: the worker ends
+    /// without us.
     async fn send(&self, body: Body) {
         let _ = self.outbound.send(Frame::about(self.handle, body)).await;
     }
