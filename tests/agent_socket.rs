@@ -358,6 +358,18 @@ async fn a_session_that_nobody_wants_any_more_is_freed() {
 }
 
 #[tokio::test]
+async fn a_session_that_was_never_used_takes_no_place_without_a_link() {
+    let (_, address) = agent_with(AgentOptions { max_sessions: 1, ..agent_options() }).await;
+    let admitted = async {
+        // Each may still be there when the next one comes.
+        for _ in 0..5 {
+            while let (_, AgentReply::Refused(_)) = asked(address, &hello()).await {}
+        }
+    };
+    within(admitted).await;
+}
+
+#[tokio::test]
 async fn a_controller_that_does_not_come_back_is_freed() {
     let timeout = Some(Duration::from_millis(300));
     let (workers, address) =

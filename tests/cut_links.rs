@@ -65,6 +65,9 @@ impl Proxy {
 
 async fn relay(mut near: TcpStream, agent: SocketAddr, mut mode: watch::Receiver<Mode>) {
     let mut far = TcpStream::connect(agent).await.unwrap();
+    for stream in [&near, &far] {
+        stream.set_nodelay(true).unwrap();
+    }
     let began = *mode.borrow_and_update();
     if began != Mode::Swallows {
         tokio::select! {
@@ -196,7 +199,9 @@ async fn a_refusal_by_a_proxy_proves_nothing() {
 
 #[tokio::test]
 async fn an_end_in_the_middle_of_a_frame_is_only_a_cut() {
-    let (workers, address) = agent(agent_options()).await;
+    // Where the goodbye is what is cut, the worker ends by that.
+    let session_timeout = Some(Duration::from_secs(5));
+    let (workers, address) = agent(AgentOptions { session_timeout, ..agent_options() }).await;
     // The first link passes so many bytes of the controller and no more, at every length that a
     // handshake and a little talk have.
     for limit in (600..1_800).step_by(97) {
@@ -205,6 +210,9 @@ async fn an_end_in_the_middle_of_a_frame_is_only_a_cut() {
         let proxy = tokio::spawn(async move {
             let (near, _) = listener.accept().await.unwrap();
             let far = TcpStream::connect(address).await.unwrap();
+            for stream in [&near, &far] {
+                stream.set_nodelay(true).unwrap();
+            }
             let (near_reader, mut near_writer) = near.into_split();
             let (mut far_reader, mut far_writer) = far.into_split();
             let mut first = near_reader.take(limit);
@@ -218,6 +226,9 @@ async fn an_end_in_the_middle_of_a_frame_is_only_a_cut() {
                 let (mut near, _) = listener.accept().await.unwrap();
                 tokio::spawn(async move {
                     let mut far = TcpStream::connect(address).await.unwrap();
+                    for stream in [&near, &far] {
+                        stream.set_nodelay(true).unwrap();
+                    }
                     let _ = copy_bidirectional(&mut near, &mut far).await;
                 });
             }

@@ -48,9 +48,9 @@ pub struct AgentArgs {
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
     pub label: Vec<(String, String)>,
     /// How long the workers of an app whose link is lost wait for it: seconds such as 30 or 0.5, or
-    /// the word infinite.
-    #[arg(long, value_name = "SECONDS", value_parser = parse_session_timeout, default_value = "30")]
-    pub session_timeout: SessionTimeout,
+    /// the word infinite; 30 if not given.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_session_timeout)]
+    pub session_timeout: Option<SessionTimeout>,
     /// Listen off loopback without TLS, on a network that you trust.
     #[arg(long)]
     pub insecure: bool,
@@ -116,7 +116,9 @@ impl AgentArgs {
                     Policy::Strict => PortPolicy::Strict,
                 },
             },
-            session_timeout: self.session_timeout.0,
+            session_timeout: self
+                .session_timeout
+                .map_or(defaults.session_timeout, |timeout| timeout.0),
             labels: self.label.into_iter().collect::<BTreeMap<_, _>>(),
             ..defaults
         })

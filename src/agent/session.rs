@@ -76,6 +76,8 @@ enum End {
     Stopped,
     /// No link came for too long.
     TimedOut,
+    /// The link is lost before anything was asked of it.
+    Unused,
     /// The controller wants no more of it.
     GivenUp(oneshot::Sender<()>),
 }
@@ -134,6 +136,7 @@ impl Session {
                 tracing::info!(session, ?timeout, "the controller did not come back in time");
                 None
             }
+            End::Unused => None,
             End::GivenUp(_) => {
                 tracing::info!(session, "the controller gave the session up");
                 Some(Goodbye::Done)
@@ -205,7 +208,14 @@ impl Session {
                         (Ok(()), Some(link)) => link.reader.resume(),
                         (Ok(()), None) => {}
                         (Err(lost), _) if lost.ends_session() => return End::Lost(lost),
-                        (Err(lost), _) => self.detach(&lost.to_string()).await,
+                        (Err(lost), _) => {
+                            self.detach(&lost.to_string()).await;
+                            // Nobody misses one that was never used, and its controller may not
+                            // even have heard of it: it must not take a place until it times out.
+                            if self.exchange.received() == 0 {
+                                return End::Unused;
+                            }
+                        }
                     }
                 }
             }
