@@ -24,7 +24,7 @@ use crate::{
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
     net::{InvalidToken, InvalidUrl, Token},
-    virtual_worker::Spread,
+    virtual_worker::{MAX_FAN_OUT, Spread},
     worker_process::{Binaries, BinarySources, Environment, InstalledWorker},
 };
 
@@ -45,7 +45,7 @@ pub const MAX_PARTS: &str = "MEDIASOUP_HORIZONTAL_MAX_PARTS";
 /// As many where nobody says how many, once they are more than one at all.
 const SCATTER_PARTS: usize = 3;
 /// A Worker of the app on one real worker, as mediasoup has it.
-pub const ONE_PART: Spread = Spread { max_parts: 1, scatter: false };
+pub const ONE_PART: Spread = Spread { max_parts: 1, scatter: false, max_fan_out: MAX_FAN_OUT };
 /// Name of the connection to this host.
 const LOCAL: &str = "local";
 
@@ -161,7 +161,8 @@ impl Options {
         };
         let scatter = placement == Placement::Scatter;
         let unsaid = if scatter { SCATTER_PARTS } else { ONE_PART.max_parts };
-        Ok(Spread { max_parts: max_parts.map_or(unsaid, NonZeroUsize::get), scatter })
+        let max_parts = max_parts.map_or(unsaid, NonZeroUsize::get);
+        Ok(Spread { max_parts, scatter, ..ONE_PART })
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
@@ -309,7 +310,7 @@ mod tests {
 
     #[test]
     fn spreads_as_told() {
-        let spread = |max_parts, scatter| Spread { max_parts, scatter };
+        let spread = |max_parts, scatter| Spread { max_parts, scatter, ..ONE_PART };
         let table = [
             ("{}", None, None, spread(1, false)),
             ("{}", Some("home"), None, spread(1, false)),

@@ -93,7 +93,7 @@ mod tests {
             workers: Mutex::new(HashMap::new()),
             book: config::address_book(&Options::default()).unwrap(),
             connect_timeout: Duration::from_secs(1),
-            spread: Spread { max_parts, scatter: true },
+            spread: Spread { max_parts, scatter: true, ..Spread::default() },
         })
     }
 

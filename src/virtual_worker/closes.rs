@@ -55,7 +55,8 @@ impl VirtualWorker {
             match object.kind {
                 ObjectKind::Producer | ObjectKind::DataProducer => {
                     // On its own part the pipe's consumers go with it.
-                    for pipe in self.pipes.pipes_where(|pipe| pipe.producer == id) {
+                    let pipes: Vec<u64> = self.pipes.pipes_of(&id).map(|(pipe, _)| pipe).collect();
+                    for pipe in pipes {
                         self.close_pipe(pipe, false, true, out);
                     }
                     for observer in self.facts.observers.values_mut() {
@@ -67,7 +68,9 @@ impl VirtualWorker {
                 }
                 _ => {}
             }
-            self.shadows.forget(&id);
+            let held = self.shadows.forget(&id);
+            self.answer_held(held, out);
+            self.naps.forget(&id);
             self.facts.forget(&id);
         }
     }

@@ -116,17 +116,7 @@ impl VirtualWorker {
     }
 
     fn drop_pairs_of(&mut self, part: PartId, out: &mut Vec<Output>) {
-        // Pipes first: consumers elsewhere hear that their Producer is gone.
-        for pipe in self.pipes.pipes_where(|pipe| pipe.from == part) {
-            self.close_pipe(pipe, false, true, out);
-        }
-        for pipe in self.pipes.pipes_where(|pipe| pipe.to == part) {
-            self.close_pipe(pipe, true, false, out);
-        }
-        let with = |pair: &super::pipes::Pair| pair.ends.iter().any(|end| end.part == part);
-        for pair in self.pipes.pairs_where(with) {
-            self.drop_pair(pair, "the other part is gone", out);
-        }
+        self.repipe(part, out);
         for router in self.facts.routers.values_mut() {
             router.parts.remove(&part);
         }
@@ -198,7 +188,7 @@ impl VirtualWorker {
             };
             let pipe = if part == home { None } else { self.pipe(&producer, false, home, out) };
             if let Some(pipe) = pipe {
-                self.pipes.add_user(pipe, id);
+                self.use_pipe(pipe, id, out);
             }
             let fed = pipe.and_then(|pipe| self.pipes.pipe(pipe)).is_none_or(|pipe| pipe.started);
             if fed {
