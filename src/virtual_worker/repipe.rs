@@ -20,6 +20,12 @@ impl Resyncs {
     pub fn forget(&mut self, pipe: u64) {
         self.0.remove(&pipe);
     }
+
+    /// Whether nothing is left.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// What must be done for the pipes that a part fed.

@@ -93,6 +93,8 @@ pub enum Step {
     },
     /// All that is under way arrives.
     Settle,
+    /// Time passes, in seconds.
+    Pass(u64),
     /// A part dies. Only in programs with deaths.
     Kill(usize),
 }
@@ -101,6 +103,7 @@ impl Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Call(call) => write!(f, "{call}"),
+            Self::Pass(seconds) => write!(f, "  {seconds} s pass"),
             Self::Deliver { queue, count } => write!(f, "  deliver {count} of queue {queue}"),
             Self::Settle => f.write_str("  settle"),
             Self::Kill(part) => write!(f, "  part {part} dies"),

@@ -23,6 +23,7 @@ use crate::{
     app::App,
     calls::{Call, Step},
     plain::mock,
+    properties::Layout,
 };
 
 /// No program keeps a fleet busy for so many rounds.
@@ -44,7 +45,8 @@ pub struct Fleet {
     to_virtual: VecDeque<BytesMut>,
     to_library: VecDeque<Bytes>,
     opening: VecDeque<PartId>,
-    host: MockHost,
+    first_host: u32,
+    hosts: [MockHost; 2],
     now: Duration,
     started: usize,
     /// All that must not be.
@@ -62,7 +64,7 @@ enum Queue {
     Outbox(PartId),
 }
 
-fn place() -> Host {
+fn place(second: bool) -> Host {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let addresses = HostAddresses {
         colocated: true,
@@ -74,16 +76,18 @@ fn place() -> Host {
         port_policy: PortPolicy::default(),
         app_seen_as: None,
     };
-    Host { key: "local".to_owned(), addresses: Arc::new(addresses) }
+    let key = if second { "other" } else { "local" };
+    Host { key: key.to_owned(), addresses: Arc::new(addresses) }
 }
 
 impl Fleet {
-    pub fn new(max_parts: usize) -> Self {
+    pub fn new(layout: Layout) -> Self {
         let names: [&str; 0] = [];
         let set = SelfSet::new([], names, |_| None, names);
         let book = Arc::new(AddressBook::new(set, AnnouncedMode::Auto));
-        let spread = Spread { max_parts, scatter: max_parts > 1, ..Spread::default() };
-        let virtual_worker = VirtualWorker::new(1, place(), book, spread);
+        let Layout { parts: max_parts, max_fan_out, first_host } = layout;
+        let spread = Spread { max_parts, scatter: max_parts > 1, max_fan_out };
+        let virtual_worker = VirtualWorker::new(1, place(false), book, spread);
         let home = virtual_worker.home();
         let mut fleet = Self {
             app: App::default(),
@@ -92,7 +96,8 @@ impl Fleet {
             to_virtual: VecDeque::new(),
             to_library: VecDeque::new(),
             opening: VecDeque::new(),
-            host: MockHost::new(),
+            first_host,
+            hosts: [MockHost::new(), MockHost::new()],
             now: Duration::ZERO,
             started: 0,
             wrong: Vec::new(),
@@ -103,9 +108,14 @@ impl Fleet {
         fleet
     }
 
+    fn is_second(&self, part: PartId) -> bool {
+        part.0 >= self.first_host
+    }
+
     fn start(&mut self, part: PartId, opened: bool) {
         self.started += 1;
-        let mut worker = mock(u32::try_from(self.started).expect("few"), &self.host);
+        let host = &self.hosts[usize::from(self.is_second(part))];
+        let mut worker = mock(u32::try_from(self.started).expect("few"), host);
         let outbox = worker.start().into_iter().map(Message::into_bytes);
         let outbox = outbox.map(|bytes| BytesMut::from(&bytes[..])).collect();
         let member = Member { worker, opened, inbox: VecDeque::new(), outbox };
@@ -126,6 +136,7 @@ impl Fleet {
                 }
                 Step::Deliver { queue, count } => self.deliver(*queue, *count),
                 Step::Settle => self.settle(),
+                Step::Pass(seconds) => self.pass(Duration::from_secs(*seconds)),
                 Step::Kill(part) => self.kill(*part),
             }
             if self.died {
@@ -203,11 +214,13 @@ impl Fleet {
                 }
             }
             Queue::Opening => {
-                if let Some(part) = self.opening.pop_front()
+                let part = self.opening.pop_front();
+                let place = place(part.is_some_and(|part| self.is_second(part)));
+                if let Some(part) = part
                     && let Some(member) = self.members.get_mut(&part)
                 {
                     member.opened = true;
-                    self.virtual_worker.part_opened(part, place(), &mut out);
+                    self.virtual_worker.part_opened(part, place, &mut out);
                 }
             }
             Queue::Inbox(part) => {
@@ -302,7 +315,14 @@ impl Fleet {
         self.wrong.push("it never comes to rest".to_owned());
     }
 
-    fn tick(&mut self, until: Duration) -> bool {
+    /// Time passes while messages are under way.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.strike(until) {}
+        self.now = until;
+    }
+
+    fn strike(&mut self, until: Duration) -> bool {
         let Some(at) = self.virtual_worker.next_tick().filter(|at| *at <= until) else {
             return false;
         };
@@ -310,8 +330,13 @@ impl Fleet {
         let mut out = Vec::new();
         self.virtual_worker.tick(self.now, &mut out);
         self.take(out);
-        self.drain();
         true
+    }
+
+    fn tick(&mut self, until: Duration) -> bool {
+        let struck = self.strike(until);
+        self.drain();
+        struck
     }
 
     /// Everything arrives; deadlines pass only where a call waits for them.

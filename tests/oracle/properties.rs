@@ -62,18 +62,35 @@ pub fn try_programs(
 
 /// Programs on several parts take longer, and run for each number of parts.
 fn cases_of_parts() -> u32 {
-    (cases() / 6).max(1)
+    (cases() / 8).max(1)
 }
 
-fn check(parts: usize, settled: bool, steps: &[Step]) -> Vec<String> {
+/// Over how many parts a program runs, how many of them share the first host, and how many others
+/// one of them may feed.
+#[derive(Clone, Copy)]
+pub struct Layout {
+    pub parts: usize,
+    pub first_host: u32,
+    pub max_fan_out: usize,
+}
+
+const ONE_PART: Layout = Layout { parts: 1, first_host: 1, max_fan_out: 1 };
+const LAYOUTS: [Layout; 4] = [
+    Layout { parts: 2, first_host: 1, max_fan_out: 8 },
+    Layout { parts: 3, first_host: 3, max_fan_out: 8 },
+    Layout { parts: 4, first_host: 4, max_fan_out: 1 },
+    Layout { parts: 5, first_host: 2, max_fan_out: 2 },
+];
+
+fn check(layout: Layout, settled: bool, steps: &[Step]) -> Vec<String> {
     let plain = plain::run(steps.to_vec());
     // What would have crashed plain mediasoup has nothing to be compared with.
     if !plain.violations.is_empty() {
         return Vec::new();
     }
-    let mut fleet = Fleet::new(parts);
+    let mut fleet = Fleet::new(layout);
     fleet.run(&plain.steps, settled);
-    let legal = Differences::of(parts);
+    let legal = Differences::of(layout.parts);
     let mut found = comparison::differences(&plain.app, &fleet.app, &legal, settled);
     found.append(&mut fleet.wrong);
     found
@@ -85,29 +102,29 @@ fn limits(parts: usize) -> Limits {
 
 #[test]
 fn one_part_is_plain_mediasoup() {
-    try_programs(cases(), &program::settled(), limits(1), |steps| check(1, true, steps));
+    try_programs(cases(), &program::settled(), limits(1), |steps| check(ONE_PART, true, steps));
 }
 
 #[test]
 fn one_part_is_plain_mediasoup_with_messages_under_way() {
-    try_programs(cases(), &program::raced(), limits(1), |steps| check(1, false, steps));
+    try_programs(cases(), &program::raced(), limits(1), |steps| check(ONE_PART, false, steps));
 }
 
 #[test]
 #[ignore = "several parts, off by default: which of two faults of one request is named differs"]
 fn several_parts_look_like_one() {
-    for parts in 2..=4 {
-        try_programs(cases_of_parts(), &program::settled(), limits(parts), |steps| {
-            check(parts, true, steps)
+    for layout in LAYOUTS {
+        try_programs(cases_of_parts(), &program::settled(), limits(layout.parts), |steps| {
+            check(layout, true, steps)
         });
     }
 }
 
 #[test]
 fn several_parts_look_like_one_with_messages_under_way() {
-    for parts in 2..=4 {
-        try_programs(cases_of_parts(), &program::raced(), limits(parts), |steps| {
-            check(parts, false, steps)
+    for layout in LAYOUTS {
+        try_programs(cases_of_parts(), &program::raced(), limits(layout.parts), |steps| {
+            check(layout, false, steps)
         });
     }
 }
@@ -115,13 +132,13 @@ fn several_parts_look_like_one_with_messages_under_way() {
 /// Every call is answered and nothing is left behind, whatever dies.
 #[test]
 fn deaths_leave_no_call_unanswered_and_nothing_behind() {
-    for parts in 2..=4 {
-        try_programs(cases_of_parts(), &program::deadly(), limits(parts), |steps| {
+    for layout in LAYOUTS {
+        try_programs(cases_of_parts(), &program::deadly(), limits(layout.parts), |steps| {
             let plain = plain::run(steps.to_vec());
             if !plain.violations.is_empty() {
                 return Vec::new();
             }
-            let mut fleet = Fleet::new(parts);
+            let mut fleet = Fleet::new(layout);
             fleet.run(&plain.steps, false);
             fleet.wrong
         });

@@ -277,6 +277,19 @@ impl Fleet {
         self.tick(until);
     }
 
+    /// Lets time pass while messages are under way.
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        let mut out = Vec::new();
+        while let Some(due) = self.worker.next_tick().filter(|due| *due <= until) {
+            self.now = due.max(self.now);
+            self.worker.tick(self.now, &mut out);
+        }
+        self.now = until;
+        self.worker.tick(until, &mut out);
+        self.take(out);
+    }
+
     /// A message that a worker says by itself.
     pub fn worker_says(&mut self, part: PartId, message: Message) {
         let mut out = Vec::new();

@@ -253,7 +253,7 @@ fn key_frames_of_audio_pipes_are_answered_here() {
     assert_eq!(fleet.sent_to(PartId(2), Method::ConsumerRequestKeyFrame).len(), 0);
 }
 
-fn score(fleet: &mut Fleet, part: PartId, live: u32) {
+pub fn score(fleet: &mut Fleet, part: PartId, live: u32) {
     let scores = (0..3).map(|index| producer::Score {
         encoding_idx: index,
         ssrc: index + 1,

@@ -8,3 +8,4 @@ mod deaths;
 mod fleet;
 mod media;
 mod objects;
+mod thrift;
