@@ -34,8 +34,11 @@ const MANY: usize = 60;
 const QUIET: Duration = Duration::from_secs(10);
 
 /// The Producer on the first host; the relay and the sink on the second one.
-async fn room(media: Media) -> (World, Sender, Receiver) {
-    let mut world = World::new(4, 2).await;
+async fn two_hosts(media: Media) -> (World, Sender, Receiver) {
+    room(World::new(4, 8, |part| part.0 / 2).await, media).await
+}
+
+async fn room(mut world: World, media: Media) -> (World, Sender, Receiver) {
     let options = plain_transport::PlainTransportOptions {
         base: Box::new(bodies::options(false)),
         comedia: true,
@@ -91,20 +94,36 @@ async fn contiguous(receiver: &Receiver, last: Option<Packet>) -> Packet {
 
 #[tokio::test]
 async fn two_hops_and_the_death_of_the_one_between() {
-    let (mut world, _sender, receiver) = room(Media::Vp8).await;
+    let (mut world, _sender, receiver) = two_hosts(Media::Vp8).await;
     consume(&mut world, "relay", "c1", Media::Vp8).await;
     consume(&mut world, "sink", "c2", Media::Vp8).await;
     assert_eq!(world.count(SOURCE, Method::TransportConsume), 1, "one copy crosses");
     assert_eq!(world.count(RELAY, Method::TransportConsume), 2, "and goes on from there");
-    let last = contiguous(&receiver, None).await;
+    outlives(world, &receiver).await;
+}
+
+#[tokio::test]
+async fn two_hops_between_three_hosts_and_the_death_of_the_one_between() {
+    let world = World::new(4, 1, |part| part.0).await;
+    let (mut world, _sender, receiver) = room(world, Media::Vp8).await;
+    consume(&mut world, "relay", "c1", Media::Vp8).await;
+    consume(&mut world, "sink", "c2", Media::Vp8).await;
+    assert_eq!(world.count(SOURCE, Method::TransportConsume), 1, "it feeds one only");
+    assert_eq!(world.count(RELAY, Method::TransportConsume), 2);
+    outlives(world, &receiver).await;
+}
+
+/// The relay dies, and the sink's consumer goes on.
+async fn outlives(mut world: World, receiver: &Receiver) {
+    let last = contiguous(receiver, None).await;
     world.events.clear();
     world.kill(RELAY).await;
     let again = |world: &World| world.diagnostics.iter().any(|text| text.contains("is on part 3"));
     world.until("the Producer on the sink's part", again).await;
     // All that was under way when the relay died came before.
-    let last = contiguous(&receiver, Some(last)).await;
+    let last = contiguous(receiver, Some(last)).await;
     let before = last.number;
-    let last = contiguous(&receiver, Some(last)).await;
+    let last = contiguous(receiver, Some(last)).await;
     assert!(last.number > before);
     world.call(Method::ConsumerDump, "c2", None).await;
     let heard = world.heard("c2");
@@ -138,7 +157,7 @@ fn layer(world: &World) -> Option<i16> {
 
 #[tokio::test]
 async fn simulcast_sleeps_and_wakes_in_its_top_layer() {
-    let (mut world, _sender, receiver) = room(Media::Simulcast).await;
+    let (mut world, _sender, receiver) = two_hosts(Media::Simulcast).await;
     let mut relayed = bodies::consume_request("c1", "p", Media::Simulcast, BASE, OWN);
     relayed.paused = true;
     let body = request::Body::TransportConsumeRequest(Box::new(relayed));

@@ -27,7 +27,10 @@ impl VirtualWorker {
         if let Some(pair) = self.pipes.pair_of(router, one, other) {
             return Some(pair);
         }
-        let between_hosts = self.host(one)?.key != self.host(other)?.key;
+        if !self.parts.is_open(one) || !self.parts.is_open(other) {
+            return None;
+        }
+        let between_hosts = self.crosses(one, other);
         let parts = [one, other];
         let (pair, transports) = self.pipes.add_pair(router, parts, between_hosts);
         for (end, (part, transport)) in parts.into_iter().zip(transports).enumerate() {
@@ -202,6 +205,9 @@ impl VirtualWorker {
         }
         let Feed { from, feeder } = self.feed(producer, to, None)?;
         let router = self.objects.router_of(producer)?.to_owned();
+        if feeder.is_some() && self.crosses(from, to) {
+            return self.pipe_by_itself(producer, &router, to, out);
+        }
         let pair = self.pair(&router, from, to, out)?;
         let pipe = self.pipes.add_pipe(Pipe::new(producer, data, [from, to], pair, &router));
         self.set_feeder(pipe, feeder, out);

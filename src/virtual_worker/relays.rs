@@ -15,28 +15,24 @@ impl VirtualWorker {
     /// The part that a new pipe to `to` begins on. `without`: nothing that this pipe feeds will do.
     ///
     /// Data goes straight: it is little, and an association that ends with its relay could not be
-    /// taken over as RTP can. So does media to another host: a new sender would have other keys.
+    /// taken over as RTP can.
     pub(super) fn feed(&self, producer: &str, to: PartId, without: Option<u64>) -> Option<Feed> {
         let origin = self.objects.get(producer)?.part;
         let straight = Feed { from: origin, feeder: None };
         if self.facts.data.contains_key(producer) {
             return Some(straight);
         }
-        let host = &self.host(to)?.key;
-        let near = |part| self.host(part).is_some_and(|other| other.key == *host);
-        let mut feeds = Vec::new();
-        if near(origin) {
-            feeds.push((0, straight));
-        }
-        for (id, pipe) in self.pipes.pipes_of(producer) {
-            if pipe.is_visible()
-                && pipe.to != to
-                && near(pipe.to)
-                && let Some(depth) = self.depth(id, origin, without)
-            {
-                feeds.push((depth, Feed { from: pipe.to, feeder: Some(id) }));
-            }
-        }
+        let relays = self.pipes.pipes_of(producer).filter(|(_, pipe)| {
+            pipe.is_visible() && pipe.to != to && self.host(pipe.to).is_some()
+        });
+        let relays = relays.filter_map(|(id, pipe)| {
+            let depth = self.depth(id, origin, without)?;
+            Some((depth, Feed { from: pipe.to, feeder: Some(id) }))
+        });
+        let feeds: Vec<_> = std::iter::once((0, straight)).chain(relays).collect();
+        let near = feeds.iter().filter(|(_, feed)| !self.crosses(feed.from, to)).copied();
+        let near: Vec<_> = near.collect();
+        let feeds = if near.is_empty() { feeds } else { near };
         let most = self.spread.max_fan_out.max(1);
         let load = |feed: &Feed| self.fan_out(producer, feed.from);
         // The oldest of those that are equally near.
@@ -44,6 +40,12 @@ impl VirtualWorker {
         let best = free.min_by_key(|(depth, _)| *depth);
         let best = best.or_else(|| feeds.iter().min_by_key(|(depth, feed)| (load(feed), *depth)));
         Some(best.map_or(straight, |(_, feed)| *feed))
+    }
+
+    /// Whether two parts are on different hosts.
+    pub(super) fn crosses(&self, one: PartId, other: PartId) -> bool {
+        let key = |part| self.host(part).map(|host| &host.key);
+        key(one) != key(other)
     }
 
     /// How many pipes lie between a pipe's sink and the Producer. `None`: it leads nowhere, or

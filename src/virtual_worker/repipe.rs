@@ -1,6 +1,7 @@
-//! Pipes made again when the part that relayed them died. Their consumers stay: the end that they
-//! hang on hears one address only, so a new end takes the dead one's address, on the part itself,
-//! and sends on what comes by a pipe from elsewhere. The app sees nothing but a gap.
+//! Pipes made again when the part that relayed them died. Their consumers stay: to make them again
+//! with the SSRCs that their clients know would start SRTP's counter anew, under the same keys. The
+//! end that they hang on hears one address only. So a new end takes the dead one's address, on the
+//! part itself, and sends on what comes by a pipe from elsewhere. The app sees nothing but a gap.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -159,8 +160,32 @@ impl VirtualWorker {
         self.ask(part, Method::RouterCreatePipetransport, &router, Some(body), own, out);
     }
 
-    /// Lets a pipe to the part itself feed the end that stands in.
     fn refill(&mut self, id: u64, out: &mut Vec<Output>) {
+        let Some(pipe) = self.pipes.pipe(id) else { return };
+        out.push(Output::Diagnostic(format!(
+            "Producer {} reached part {} through one that died: it is piped there again",
+            pipe.producer, pipe.to.0
+        )));
+        self.fill(id, out);
+    }
+
+    /// A pipe from a relay on another host. Should the relay die, another one would have other
+    /// keys: so the part pipes to itself, and what comes from elsewhere can change.
+    pub(super) fn pipe_by_itself(
+        &mut self,
+        producer: &str,
+        router: &str,
+        part: PartId,
+        out: &mut Vec<Output>,
+    ) -> Option<u64> {
+        let pair = self.pair(router, part, part, out)?;
+        let pipe = self.pipes.add_pipe(Pipe::new(producer, false, [part, part], pair, router));
+        self.fill(pipe, out);
+        self.pipes.pipe_of(producer, part)
+    }
+
+    /// Lets a pipe from elsewhere feed one from the part to itself.
+    fn fill(&mut self, id: u64, out: &mut Vec<Output>) {
         let Some(pipe) = self.pipes.pipe(id) else { return };
         let (producer, to, router) = (pipe.producer.clone(), pipe.to, pipe.router.clone());
         let feed = self.feed(&producer, to, Some(id));
@@ -173,10 +198,6 @@ impl VirtualWorker {
         let hidden = self.pipes.add_pipe(hidden);
         self.set_feeder(hidden, feeder, out);
         self.set_feeder(id, Some(hidden), out);
-        out.push(Output::Diagnostic(format!(
-            "Producer {producer} reached part {} through one that died: it is piped there again",
-            to.0
-        )));
         self.start_pipe(hidden, out);
         self.start_pipe(id, out);
     }

@@ -45,8 +45,8 @@ pub struct Fleet {
     to_virtual: VecDeque<BytesMut>,
     to_library: VecDeque<Bytes>,
     opening: VecDeque<PartId>,
-    first_host: u32,
-    hosts: [MockHost; 2],
+    on_a_host: u32,
+    hosts: BTreeMap<u32, MockHost>,
     now: Duration,
     started: usize,
     /// All that must not be.
@@ -64,7 +64,7 @@ enum Queue {
     Outbox(PartId),
 }
 
-fn place(second: bool) -> Host {
+fn place(host: u32) -> Host {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let addresses = HostAddresses {
         colocated: true,
@@ -76,8 +76,7 @@ fn place(second: bool) -> Host {
         port_policy: PortPolicy::default(),
         app_seen_as: None,
     };
-    let key = if second { "other" } else { "local" };
-    Host { key: key.to_owned(), addresses: Arc::new(addresses) }
+    Host { key: format!("host {host}"), addresses: Arc::new(addresses) }
 }
 
 impl Fleet {
@@ -85,9 +84,9 @@ impl Fleet {
         let names: [&str; 0] = [];
         let set = SelfSet::new([], names, |_| None, names);
         let book = Arc::new(AddressBook::new(set, AnnouncedMode::Auto));
-        let Layout { parts: max_parts, max_fan_out, first_host } = layout;
+        let Layout { parts: max_parts, max_fan_out, on_a_host } = layout;
         let spread = Spread { max_parts, scatter: max_parts > 1, max_fan_out };
-        let virtual_worker = VirtualWorker::new(1, place(false), book, spread);
+        let virtual_worker = VirtualWorker::new(1, place(0), book, spread);
         let home = virtual_worker.home();
         let mut fleet = Self {
             app: App::default(),
@@ -96,8 +95,8 @@ impl Fleet {
             to_virtual: VecDeque::new(),
             to_library: VecDeque::new(),
             opening: VecDeque::new(),
-            first_host,
-            hosts: [MockHost::new(), MockHost::new()],
+            on_a_host,
+            hosts: BTreeMap::new(),
             now: Duration::ZERO,
             started: 0,
             wrong: Vec::new(),
@@ -108,13 +107,9 @@ impl Fleet {
         fleet
     }
 
-    fn is_second(&self, part: PartId) -> bool {
-        part.0 >= self.first_host
-    }
-
     fn start(&mut self, part: PartId, opened: bool) {
         self.started += 1;
-        let host = &self.hosts[usize::from(self.is_second(part))];
+        let host = self.hosts.entry(part.0 / self.on_a_host).or_default();
         let mut worker = mock(u32::try_from(self.started).expect("few"), host);
         let outbox = worker.start().into_iter().map(Message::into_bytes);
         let outbox = outbox.map(|bytes| BytesMut::from(&bytes[..])).collect();
@@ -215,11 +210,11 @@ impl Fleet {
             }
             Queue::Opening => {
                 let part = self.opening.pop_front();
-                let place = place(part.is_some_and(|part| self.is_second(part)));
                 if let Some(part) = part
                     && let Some(member) = self.members.get_mut(&part)
                 {
                     member.opened = true;
+                    let place = place(part.0 / self.on_a_host);
                     self.virtual_worker.part_opened(part, place, &mut out);
                 }
             }

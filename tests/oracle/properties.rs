@@ -62,24 +62,25 @@ pub fn try_programs(
 
 /// Programs on several parts take longer, and run for each number of parts.
 fn cases_of_parts() -> u32 {
-    (cases() / 8).max(1)
+    (cases() / 10).max(1)
 }
 
-/// Over how many parts a program runs, how many of them share the first host, and how many others
-/// one of them may feed.
+/// Over how many parts a program runs, how many of them share a host, and how many others one of
+/// them may feed.
 #[derive(Clone, Copy)]
 pub struct Layout {
     pub parts: usize,
-    pub first_host: u32,
+    pub on_a_host: u32,
     pub max_fan_out: usize,
 }
 
-const ONE_PART: Layout = Layout { parts: 1, first_host: 1, max_fan_out: 1 };
-const LAYOUTS: [Layout; 4] = [
-    Layout { parts: 2, first_host: 1, max_fan_out: 8 },
-    Layout { parts: 3, first_host: 3, max_fan_out: 8 },
-    Layout { parts: 4, first_host: 4, max_fan_out: 1 },
-    Layout { parts: 5, first_host: 2, max_fan_out: 2 },
+const ONE_PART: Layout = Layout { parts: 1, on_a_host: 1, max_fan_out: 1 };
+const LAYOUTS: [Layout; 5] = [
+    Layout { parts: 2, on_a_host: 1, max_fan_out: 8 },
+    Layout { parts: 3, on_a_host: 3, max_fan_out: 8 },
+    Layout { parts: 4, on_a_host: 4, max_fan_out: 1 },
+    Layout { parts: 4, on_a_host: 1, max_fan_out: 1 },
+    Layout { parts: 6, on_a_host: 3, max_fan_out: 2 },
 ];
 
 fn check(layout: Layout, settled: bool, steps: &[Step]) -> Vec<String> {

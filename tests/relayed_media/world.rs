@@ -40,8 +40,8 @@ pub type Answer = Result<Option<response::Body>, String>;
 
 pub struct World {
     pub worker: VirtualWorker,
-    /// From this part on they are on the second host.
-    second_host: u32,
+    /// Which host a part is on.
+    host_of: fn(PartId) -> u32,
     commands: BTreeMap<PartId, queue::Sender<WorkerCommand>>,
     arriving: mpsc::UnboundedReceiver<(PartId, WorkerEvent)>,
     arrivals: mpsc::UnboundedSender<(PartId, WorkerEvent)>,
@@ -71,6 +71,10 @@ fn addresses() -> HostAddresses {
     }
 }
 
+fn host(number: u32) -> Host {
+    Host { key: format!("host {number}"), addresses: Arc::new(addresses()) }
+}
+
 fn start() -> WorkerLink {
     let request = SpawnRequest {
         version: MEDIASOUP_VERSION.into(),
@@ -85,16 +89,16 @@ fn start() -> WorkerLink {
 }
 
 impl World {
-    pub async fn new(max_parts: usize, second_host: u32) -> Self {
+    pub async fn new(max_parts: usize, max_fan_out: usize, host_of: fn(PartId) -> u32) -> Self {
         let names: [&str; 0] = [];
         let set = SelfSet::new([], names, |_| None, names);
         let book = Arc::new(AddressBook::new(set, AnnouncedMode::Auto));
-        let spread = Spread { max_parts, scatter: true, ..Spread::default() };
-        let home = Host { key: "first".to_owned(), addresses: Arc::new(addresses()) };
+        let spread = Spread { max_parts, scatter: true, max_fan_out };
+        let home = host(host_of(PartId(0)));
         let (arrivals, arriving) = mpsc::unbounded_channel();
         let mut world = Self {
             worker: VirtualWorker::new(1, home, book, spread),
-            second_host,
+            host_of,
             commands: BTreeMap::new(),
             arriving,
             arrivals,
@@ -201,10 +205,8 @@ impl World {
                 Output::Diagnostic(text) => self.diagnostics.push(text),
                 Output::OpenPart(part) => {
                     self.add(part);
-                    let key = if part.0 < self.second_host { "first" } else { "second" };
-                    let host = Host { key: key.to_owned(), addresses: Arc::new(addresses()) };
                     let mut more = Vec::new();
-                    self.worker.part_opened(part, host, &mut more);
+                    self.worker.part_opened(part, host((self.host_of)(part)), &mut more);
                     Box::pin(self.take(more)).await;
                 }
                 Output::ClosePart(part) => {

@@ -29,10 +29,11 @@ impl Dice {
 
 fn play(seed: u64, deaths: bool) {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let (parts, hosts, fan_out) = match dice.roll(4) {
+    let (parts, hosts, fan_out) = match dice.roll(5) {
         0 => (3, Hosts::One, 8),
         1 => (3, Hosts::Several, 8),
         2 => (5, Hosts::One, 1),
+        3 => (5, Hosts::Several, 1),
         _ => (5, Hosts::Two(2), 2),
     };
     let mut fleet = Fleet::with_fan_out(parts, hosts, fan_out);

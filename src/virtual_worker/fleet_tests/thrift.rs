@@ -405,6 +405,40 @@ fn an_address_that_is_taken_ends_what_hung_on_it() {
 }
 
 #[test]
+fn trees_reach_over_hosts() {
+    let mut fleet = room(5, Hosts::Several, 1, Media::Vp8);
+    for (transport, id) in [("w1", "c1"), ("w2", "c2"), ("w3", "c3")] {
+        consume(&mut fleet, transport, id, Media::Vp8);
+    }
+    let fed = |fleet: &Fleet, part| sources(fleet, part).len();
+    // What comes from a relay on another host goes through the part once more.
+    assert_eq!([P1, P2, P3].map(|part| fed(&fleet, part)), [1, 1, 2]);
+    fleet.heard();
+    fleet.sent.clear();
+    assert_eq!(fleet.kill(P2), Fate::LivesOn);
+    fleet.settle();
+    assert!(fleet.heard().iter().all(|(id, _)| id == "w1"));
+    assert_eq!([P1, P3].map(|part| fed(&fleet, part)), [1, 1]);
+    assert_eq!(count(&fleet, P3, Method::RouterCreatePipetransport), 0);
+    fleet.ok(Method::ConsumerPause, "c2", None);
+    fleet.ok(Method::ConsumerPause, "c3", None);
+    fleet.wait(QUIET);
+    assert_eq!(count(&fleet, P1, Method::ConsumerPause), 1, "all the way up");
+    fleet.ok(Method::ConsumerResume, "c3", None);
+    assert_eq!(count(&fleet, P1, Method::ConsumerResume), 1);
+    fleet.ok(Method::ProducerPause, "p", None);
+    let mut heard = fleet.heard();
+    heard.sort_by(|one, other| one.0.cmp(&other.0));
+    let paused = |id: &str| (id.to_owned(), Event::ConsumerProducerPause);
+    assert_eq!(heard, [paused("c2"), paused("c3")]);
+    close(&mut fleet, "w2", "c2");
+    close(&mut fleet, "w3", "c3");
+    fleet.wait(LINGER * 6);
+    assert_eq!(fleet.worker.pipes.pipes_where(|_| true), [] as [u64; 0]);
+    end(fleet);
+}
+
+#[test]
 fn data_goes_straight() {
     let mut fleet = room(4, Hosts::Two(2), 1, Media::Vp8);
     fleet.ok(Method::TransportProduceData, "w0", bodies::produce_data("d", Some(1)));
