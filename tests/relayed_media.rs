@@ -135,11 +135,8 @@ async fn outlives(mut world: World, receiver: &Receiver) {
     world.until("the end", |world| world.heard("c2").contains(&Event::ConsumerProducerClose)).await;
     let mut heard = world.heard("c2");
     heard.retain(|event| *event != Event::ConsumerScore);
-    let wanted = [
-        Event::ConsumerProducerPause,
-        Event::ConsumerProducerResume,
-        Event::ConsumerProducerClose,
-    ];
+    let wanted =
+        [Event::ConsumerProducerPause, Event::ConsumerProducerResume, Event::ConsumerProducerClose];
     assert_eq!(heard, wanted);
 }
 

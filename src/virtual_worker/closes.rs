@@ -3,7 +3,8 @@
 use channel_schema::fbs::{request, worker};
 
 use super::{
-    Object, ObjectKind, Output, PartId, VirtualWorker, pipes::Own, refuse_as, tracking::Effect,
+    Object, ObjectKind, Output, PartId, VirtualWorker, pipes::Own, refuse_as, shadows,
+    tracking::Effect,
 };
 use crate::channel::{Envelope, Message, compose::ErrorKind, fbs::request::Method, method};
 
@@ -69,7 +70,7 @@ impl VirtualWorker {
                 _ => {}
             }
             let held = self.shadows.forget(&id);
-            self.answer_held(held, out);
+            shadows::answer_held(held, out);
             self.naps.forget(&id);
             self.facts.forget(&id);
         }

@@ -68,13 +68,7 @@ impl VirtualWorker {
         self.link_pipe(pipe, user, active, out);
     }
 
-    pub(super) fn link_pipe(
-        &mut self,
-        pipe: u64,
-        user: &str,
-        active: bool,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn link_pipe(&mut self, pipe: u64, user: &str, active: bool, out: &mut Vec<Output>) {
         if self.pipes.pipe(pipe).is_some_and(|pipe| pipe.users.is_empty()) {
             self.pipes.set_due(pipe, None);
         }
@@ -116,8 +110,8 @@ impl VirtualWorker {
     }
 
     /// Nobody needs the pipe's media any more.
-    fn await_rest(&mut self, id: u64) {
-        let Some(pipe) = self.pipes.pipe(id) else { return };
+    pub(super) fn await_rest(&mut self, id: u64) {
+        let Some(pipe) = self.pipes.pipe(id).filter(|pipe| pipe.active.is_empty()) else { return };
         let due = match (pipe.users.is_empty(), pipe.rest) {
             (true, _) => Some(self.now + LINGER),
             // No message, no traffic: data pipes have nothing to pause.
@@ -158,8 +152,7 @@ impl VirtualWorker {
     pub(super) fn wakes(&self, consumer: &str) -> Option<(String, PartId)> {
         let pipe = self.pipes.uses(consumer).first().and_then(|pipe| self.pipes.pipe(*pipe))?;
         let wakes = self.pipes.pipes_of(&pipe.producer).any(|(_, pipe)| pipe.rest == Rest::Waking);
-        (wakes && !self.is_there(&pipe.producer, pipe.to))
-            .then(|| (pipe.producer.clone(), pipe.to))
+        (wakes && !self.is_there(&pipe.producer, pipe.to)).then(|| (pipe.producer.clone(), pipe.to))
     }
 
     /// Whether as many streams of a Producer live there as where it comes from.
@@ -175,9 +168,11 @@ impl VirtualWorker {
         })
     }
 
-    /// A stream lives or dies on a part.
-    pub(super) fn awake_there(&mut self, producer: &str, part: PartId, out: &mut Vec<Output>) {
-        if let Some(pipe) = self.pipes.pipe_of(producer, part) {
+    /// A stream of a Producer lives or dies, here or there.
+    pub(super) fn awake_there(&mut self, producer: &str, out: &mut Vec<Output>) {
+        let waking = self.pipes.pipes_of(producer).filter(|(_, pipe)| pipe.rest == Rest::Waking);
+        let waking: Vec<u64> = waking.map(|(pipe, _)| pipe).collect();
+        for pipe in waking {
             self.awake_if_there(pipe, out);
         }
     }

@@ -232,10 +232,13 @@ impl VirtualWorker {
         let feeder = pipe.feeder.map(|feeder| self.pipes.pipe(feeder));
         let source = match feeder {
             None => Some(pipe.producer.clone()),
-            Some(feeder) => feeder.filter(|feeder| feeder.started).map(|feeder| feeder.sink.clone()),
+            Some(feeder) => {
+                feeder.filter(|feeder| feeder.started).map(|feeder| feeder.sink.clone())
+            }
         };
         let connected = self.pipes.pair(pipe.pair).is_some_and(|pair| pair.connected);
-        let Some(source) = source.filter(|_| connected && pipe.lost.is_none_or(|_| pipe.feeder.is_some()))
+        let Some(source) =
+            source.filter(|_| connected && pipe.lost.is_none_or(|_| pipe.feeder.is_some()))
         else {
             return;
         };
@@ -391,10 +394,7 @@ impl VirtualWorker {
     pub(super) fn close_pipe(&mut self, id: u64, source: bool, sink: bool, out: &mut Vec<Output>) {
         let Some(pipe) = self.remove_pipe(id, out) else { return };
         let ends = self.pipes.pair(pipe.pair).map(|pair| {
-            (
-                pair.sender(pipe.from).map(str::to_owned),
-                pair.receiver(pipe.to).map(str::to_owned),
-            )
+            (pair.sender(pipe.from).map(str::to_owned), pair.receiver(pipe.to).map(str::to_owned))
         });
         if let Some((Some(from), Some(to))) = ends {
             if source && pipe.fed {

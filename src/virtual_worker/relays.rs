@@ -22,9 +22,10 @@ impl VirtualWorker {
         if self.facts.data.contains_key(producer) {
             return Some(straight);
         }
-        let relays = self.pipes.pipes_of(producer).filter(|(_, pipe)| {
-            pipe.is_visible() && pipe.to != to && self.host(pipe.to).is_some()
-        });
+        let relays = self
+            .pipes
+            .pipes_of(producer)
+            .filter(|(_, pipe)| pipe.is_visible() && pipe.to != to && self.host(pipe.to).is_some());
         let relays = relays.filter_map(|(id, pipe)| {
             let depth = self.depth(id, origin, without)?;
             Some((depth, Feed { from: pipe.to, feeder: Some(id) }))

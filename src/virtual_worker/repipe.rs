@@ -82,8 +82,7 @@ impl VirtualWorker {
         for id in pipes {
             let Some(pipe) = self.pipes.pipe(id) else { continue };
             if pipe.is_visible() {
-                let list =
-                    if pipe.started { &mut orphans.deaf } else { &mut orphans.unborn };
+                let list = if pipe.started { &mut orphans.deaf } else { &mut orphans.unborn };
                 list.push(id);
                 self.lose_source(id, out);
                 continue;
@@ -198,6 +197,8 @@ impl VirtualWorker {
         let hidden = self.pipes.add_pipe(hidden);
         self.set_feeder(hidden, feeder, out);
         self.set_feeder(id, Some(hidden), out);
+        // If nobody listens, it rests again in due time.
+        self.await_rest(id);
         self.start_pipe(hidden, out);
         self.start_pipe(id, out);
     }

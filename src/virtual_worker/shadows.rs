@@ -90,8 +90,7 @@ impl VirtualWorker {
         }
         body.paused = true;
         let producer = producer.to_owned();
-        let shadow =
-            Shadow { producer, part: to, sent: false, held: Vec::new(), deadline: None };
+        let shadow = Shadow { producer, part: to, sent: false, held: Vec::new(), deadline: None };
         self.shadows.by_consumer.insert(consumer.to_owned(), shadow);
         Some(compose::compose(message::Body::Request(owned)))
     }
@@ -120,7 +119,7 @@ impl VirtualWorker {
         let ready = self.shadows.by_consumer.iter().filter(|(_, shadow)| there(shadow));
         let ready: Vec<String> = ready.map(|(id, _)| id.clone()).collect();
         self.resume(&ready, out);
-        self.awake_there(producer, part, out);
+        self.awake_there(producer, out);
     }
 
     fn resume(&mut self, consumers: &[String], out: &mut Vec<Output>) {
@@ -168,16 +167,6 @@ impl VirtualWorker {
         }
     }
 
-    /// The consumer is gone: a worker would have resumed it before.
-    pub(super) fn answer_held(&self, held: Vec<Message>, out: &mut Vec<Output>) {
-        for message in held {
-            if let Envelope::Request(request) = message.envelope() {
-                let answer = compose::accepted(request.id, None);
-                out.push(Output::Library(answer.into_bytes().freeze()));
-            }
-        }
-    }
-
     /// Resumes those who waited long enough.
     pub(super) fn end_shadows(&mut self, out: &mut Vec<Output>) {
         let mut late = Vec::new();
@@ -192,6 +181,16 @@ impl VirtualWorker {
     pub(super) fn next_shadow(&self) -> Option<Duration> {
         let sent = self.shadows.by_consumer.values().filter(|shadow| shadow.sent);
         sent.map(|shadow| shadow.deadline.unwrap_or(self.now)).min()
+    }
+}
+
+/// The consumer is gone: a worker would have resumed it before.
+pub fn answer_held(held: Vec<Message>, out: &mut Vec<Output>) {
+    for message in held {
+        if let Envelope::Request(request) = message.envelope() {
+            let answer = compose::accepted(request.id, None);
+            out.push(Output::Library(answer.into_bytes().freeze()));
+        }
     }
 }
 

@@ -27,8 +27,7 @@ impl Dice {
     }
 }
 
-fn play(seed: u64, deaths: bool) {
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+fn spread(dice: &mut Dice) -> Fleet {
     let (parts, hosts, fan_out) = match dice.roll(5) {
         0 => (3, Hosts::One, 8),
         1 => (3, Hosts::Several, 8),
@@ -36,7 +35,12 @@ fn play(seed: u64, deaths: bool) {
         3 => (5, Hosts::Several, 1),
         _ => (5, Hosts::Two(2), 2),
     };
-    let mut fleet = Fleet::with_fan_out(parts, hosts, fan_out);
+    Fleet::with_fan_out(parts, hosts, fan_out)
+}
+
+fn play(seed: u64, deaths: bool) {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut fleet = spread(&mut dice);
     fleet.slow = dice.roll(2) == 0;
     let mut asked = vec![fleet.ask(Method::WorkerCreateRouter, "", bodies::create_router("r"))];
     for _ in 0..90 {
@@ -124,6 +128,11 @@ fn play(seed: u64, deaths: bool) {
         fleet.open(part);
     }
     fleet.wait(Duration::from_secs(60));
+    check(fleet, asked, seed, deaths);
+}
+
+/// Every call was answered, and nothing is left of it.
+fn check(mut fleet: Fleet, asked: Vec<u32>, seed: u64, deaths: bool) {
     for id in asked {
         assert!(fleet.answer(id).is_some(), "seed {seed}: request {id} has no answer");
     }

@@ -20,6 +20,7 @@ use crate::{
     },
 };
 
+const MOMENT: Duration = Duration::from_millis(1);
 const P1: PartId = PartId(1);
 const P2: PartId = PartId(2);
 const P3: PartId = PartId(3);
@@ -87,12 +88,9 @@ fn a_pipe_lingers_and_is_used_again() {
     let mut fleet = room(3, Hosts::One, 8, Media::Vp8);
     consume(&mut fleet, "w1", "c1", Media::Vp8);
     close(&mut fleet, "w1", "c1");
-    fleet.wait(LINGER - Duration::from_millis(1));
-    let id = fleet.ask(
-        Method::TransportConsume,
-        "w1",
-        bodies::consume("c2", "p", Media::Vp8, 1000),
-    );
+    fleet.wait(LINGER.saturating_sub(MOMENT));
+    let id =
+        fleet.ask(Method::TransportConsume, "w1", bodies::consume("c2", "p", Media::Vp8, 1000));
     fleet.round();
     assert!(fleet.answer(id).expect("one round trip").is_ok());
     fleet.wait(LINGER * 3);
@@ -112,14 +110,20 @@ fn a_pipe_whose_users_are_all_paused_pauses() {
     let [pipe] = sources(&fleet, P1).try_into().expect("one pipe");
     fleet.wait(QUIET * 2);
     fleet.ok(Method::ConsumerPause, "c1", None);
-    fleet.wait(QUIET - Duration::from_millis(1));
+    fleet.wait(QUIET.saturating_sub(MOMENT));
     assert_eq!(count(&fleet, P1, Method::ConsumerPause), 0, "not yet");
-    fleet.wait(Duration::from_millis(1));
+    fleet.wait(MOMENT);
     assert_eq!(asked(&fleet, P1, Method::ConsumerPause, &pipe), 1);
     assert_eq!(fleet.worker.next_tick(), None, "nothing to wait for");
     // A simple stream is there at once: the pipe first, then the app's own.
     let id = fleet.ask(Method::ConsumerResume, "c2", None);
-    let last: Vec<_> = fleet.sent.iter().rev().take(2).map(|(part, sent)| (*part, sent.handler_id.clone())).collect();
+    let last: Vec<_> = fleet
+        .sent
+        .iter()
+        .rev()
+        .take(2)
+        .map(|(part, sent)| (*part, sent.handler_id.clone()))
+        .collect();
     assert_eq!(last, [(P2, "c2".to_owned()), (P1, pipe.clone())]);
     fleet.settle();
     assert!(fleet.answer(id).expect("an answer").is_ok());
@@ -131,7 +135,7 @@ fn a_pipe_whose_users_are_all_paused_pauses() {
 fn never_at_birth_and_never_while_one_listens() {
     let mut fleet = room(3, Hosts::One, 8, Media::Opus);
     consume_paused(&mut fleet, "w1", "c1", Media::Opus);
-    fleet.wait(QUIET - Duration::from_millis(1));
+    fleet.wait(QUIET.saturating_sub(MOMENT));
     assert_eq!(count(&fleet, P1, Method::ConsumerPause), 0);
     // One that comes and listens, and goes.
     consume(&mut fleet, "w1", "c2", Media::Opus);
@@ -235,7 +239,10 @@ fn one_copy_crosses_between_two_hosts() {
             panic!("a produce")
         };
         let [encoding] = sink.rtp_mapping.encodings.as_slice() else { panic!("one encoding") };
-        assert_eq!((sink.producer_id.as_str(), encoding.mapped_ssrc), ("p", bodies::mapped_ssrc(1000, 0)));
+        assert_eq!(
+            (sink.producer_id.as_str(), encoding.mapped_ssrc),
+            ("p", bodies::mapped_ssrc(1000, 0))
+        );
         fresh.push(encoding.ssrc.expect("an SSRC"));
     }
     assert_ne!(fresh[0], fresh[1]);
@@ -246,9 +253,15 @@ fn one_copy_crosses_between_two_hosts() {
     // A pause goes all the way up, and so does a resume.
     fleet.ok(Method::ConsumerPause, "c2", None);
     fleet.wait(QUIET);
-    assert_eq!((count(&fleet, P1, Method::ConsumerPause), count(&fleet, P2, Method::ConsumerPause)), (1, 1));
+    assert_eq!(
+        (count(&fleet, P1, Method::ConsumerPause), count(&fleet, P2, Method::ConsumerPause)),
+        (1, 1)
+    );
     fleet.ok(Method::ConsumerResume, "c2", None);
-    assert_eq!((count(&fleet, P1, Method::ConsumerResume), count(&fleet, P2, Method::ConsumerResume)), (1, 1));
+    assert_eq!(
+        (count(&fleet, P1, Method::ConsumerResume), count(&fleet, P2, Method::ConsumerResume)),
+        (1, 1)
+    );
     close(&mut fleet, "w2", "c2");
     fleet.wait(LINGER * 2);
     assert_eq!(count(&fleet, P2, Method::TransportCloseProducer), 1);
@@ -281,7 +294,8 @@ fn a_source_feeds_so_many_and_the_others_form_a_tree() {
     // Part 1 has it; parts 2 and 3 get it there, 4 and 5 from part 2, 6 and 7 from part 3.
     assert_eq!((1..8).map(fed).collect::<Vec<_>>(), [2, 2, 2, 1, 0, 0, 0]);
     fleet.ok(Method::ProducerPause, "p", None);
-    let paused = fleet.heard().into_iter().filter(|(_, event)| *event == Event::ConsumerProducerPause);
+    let paused =
+        fleet.heard().into_iter().filter(|(_, event)| *event == Event::ConsumerProducerPause);
     assert_eq!(paused.count(), 7);
     fleet.ok(Method::TransportCloseProducer, "w0", bodies::close_producer("p"));
     assert_eq!(fleet.heard().len(), 7);
@@ -303,18 +317,27 @@ fn relayed(media: Media) -> Fleet {
 fn consumers_outlive_a_relay() {
     let mut fleet = relayed(Media::Vp8);
     let port = fleet.worker.pipes.pair_of("r", P2, P3).expect("a pair");
-    let port = fleet.worker.pipes.pair(port).expect("a pair").ends.iter().find_map(|end| {
-        match &end.state {
-            crate::virtual_worker::pipes::EndState::Made(socket) if end.part == P2 => Some(socket.port),
-            _ => None,
-        }
-    });
+    let port =
+        fleet.worker.pipes.pair(port).expect("a pair").ends.iter().find_map(|end| {
+            match &end.state {
+                crate::virtual_worker::pipes::EndState::Made(socket) if end.part == P2 => {
+                    Some(socket.port)
+                }
+                _ => None,
+            }
+        });
     assert_eq!(fleet.kill(P2), Fate::LivesOn);
     fleet.settle();
     let heard = fleet.heard();
     assert!(heard.iter().all(|(id, _)| id == "w1"), "only what lived there: {heard:?}");
-    assert_eq!(fleet.diagnostics.iter().filter(|text| text.contains("piped there again")).count(), 2);
-    assert_eq!(fleet.diagnostics.iter().filter(|text| text.contains("nothing came for")).count(), 2);
+    assert_eq!(
+        fleet.diagnostics.iter().filter(|text| text.contains("piped there again")).count(),
+        2
+    );
+    assert_eq!(
+        fleet.diagnostics.iter().filter(|text| text.contains("nothing came for")).count(),
+        2
+    );
     // An end at the address of the one that died.
     let made = fleet.sent_to(P3, Method::RouterCreatePipetransport);
     let Some(request::Body::RouterCreatePipeTransportRequest(body)) = &made[0].body else {
@@ -392,13 +415,36 @@ fn a_relay_dies_while_its_producer_is_paused() {
 }
 
 #[test]
+fn a_pipe_that_sleeps_outlives_its_relay() {
+    let mut fleet = relayed(Media::Vp8);
+    for id in ["c1", "c2", "c3"] {
+        fleet.ok(Method::ConsumerPause, id, None);
+    }
+    fleet.wait(QUIET);
+    assert_eq!(count(&fleet, P1, Method::ConsumerPause), 1);
+    fleet.kill(P2);
+    fleet.settle();
+    fleet.wait(QUIET.saturating_sub(MOMENT));
+    assert_eq!(count(&fleet, P1, Method::ConsumerPause), 1, "never at birth");
+    fleet.wait(MOMENT);
+    assert_eq!(count(&fleet, P1, Method::ConsumerPause), 2);
+    let before = count(&fleet, P3, Method::ConsumerResume);
+    fleet.ok(Method::ConsumerResume, "c3", None);
+    assert_eq!(count(&fleet, P1, Method::ConsumerResume), 1);
+    // What part 3 sends to itself and on to part 4.
+    assert_eq!(count(&fleet, P3, Method::ConsumerResume), before + 2);
+    end(fleet);
+}
+
+#[test]
 fn an_address_that_is_taken_ends_what_hung_on_it() {
     let mut fleet = relayed(Media::Vp8);
     // Its sockets are still bound, say by a process that took them at once.
     let taken = fleet.mocks.remove(&P2);
     fleet.kill(P2);
     fleet.settle();
-    let closed = fleet.heard().into_iter().filter(|(_, event)| *event == Event::ConsumerProducerClose);
+    let closed =
+        fleet.heard().into_iter().filter(|(_, event)| *event == Event::ConsumerProducerClose);
     assert_eq!(closed.map(|(id, _)| id).collect::<Vec<_>>(), ["c2", "c3"]);
     drop(taken);
     end(fleet);
