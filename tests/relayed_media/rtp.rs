@@ -13,10 +13,13 @@ const EACH: Duration = Duration::from_millis(10);
 const HEADER: usize = 12;
 const VERSION: u8 = 0x80;
 const PAYLOAD_TYPE: u8 = 111;
-/// The first bytes of a VP8 key frame: the start of partition 0.
+/// The first bytes of a VP8 frame: the start of partition 0, and whether it needs another frame.
 const KEY_FRAME: [u8; 2] = [0x10, 0x00];
+const INTER_FRAME: [u8; 2] = [0x10, 0x01];
+/// Of streams above the first, so few are key frames: they come later to who waits for one.
+const RARE: u32 = 10;
 
-/// Sends key frames of so many streams until it is dropped.
+/// Sends so many streams until it is dropped.
 pub struct Sender(JoinHandle<()>);
 
 impl Drop for Sender {
@@ -39,7 +42,8 @@ impl Sender {
                     packet.extend(sequence.to_be_bytes());
                     packet.extend((number.wrapping_mul(900)).to_be_bytes());
                     packet.extend(ssrc.to_be_bytes());
-                    packet.extend(KEY_FRAME);
+                    let key = layer == 0 || number % RARE == 0;
+                    packet.extend(if key { KEY_FRAME } else { INTER_FRAME });
                     packet.push(layer);
                     packet.extend(number.to_be_bytes());
                     // A worker that is going takes nothing.
@@ -95,7 +99,8 @@ impl Receiver {
                 continue;
             }
             let payload = &packet[at..];
-            assert_eq!(payload[..2], KEY_FRAME, "the payload is the sender's");
+            let frame = [payload[0], payload[1]];
+            assert!([KEY_FRAME, INTER_FRAME].contains(&frame), "the payload is the sender's");
             let four = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("four bytes"));
             return Packet {
                 payload_type: packet[1] & 0x7f,
