@@ -116,9 +116,9 @@ impl VirtualWorker {
             }
             // The Producer is gone there: consumers hear it from their own part.
             Own::Source { pipe } | Own::Refeed { pipe } => {
-                self.close_pipe(pipe, false, true, out);
+                self.refused_pipe(pipe, false, true, out);
             }
-            Own::Sink { pipe } => self.close_pipe(pipe, true, false, out),
+            Own::Sink { pipe } => self.refused_pipe(pipe, true, false, out),
         }
     }
 
@@ -148,7 +148,14 @@ impl VirtualWorker {
                 let peers = [other.clone(), one.clone()];
                 self.connect(pair, peers, out);
             }
-            _ => self.drop_pair(pair, &refused.unwrap_or_default(), out),
+            _ => {
+                let why = refused.unwrap_or_default();
+                if found.stands_in {
+                    let text = format!("the end of a pipe that died could not be replaced: {why}");
+                    out.push(Output::Diagnostic(text));
+                }
+                self.drop_pair(pair, &why, out);
+            }
         }
     }
 
@@ -370,7 +377,8 @@ impl VirtualWorker {
         let orphans = self.pipes.fed_by(id);
         let pipe = self.pipes.remove_pipe(id)?;
         self.release(&pipe.consumer, out);
-        if self.objects.get(&pipe.producer).is_some() {
+        let producer = self.objects.get(&pipe.producer);
+        if producer.is_some_and(|producer| self.parts.is_open(producer.part)) {
             for orphan in orphans {
                 self.leave_orphan(orphan, out);
             }
@@ -378,16 +386,14 @@ impl VirtualWorker {
         Some(pipe)
     }
 
-    fn leave_orphan(&mut self, id: u64, out: &mut Vec<Output>) {
-        let Some(pipe) = self.pipes.pipe_mut(id) else { return };
-        pipe.feeder = None;
-        if pipe.started {
-            let text = format!("Producer {} lost its way to part {}", pipe.producer, pipe.to.0);
-            out.push(Output::Diagnostic(text));
-            self.close_pipe(id, true, true, out);
-        } else {
-            self.place_anew(id, out);
+    /// A worker takes no half of a pipe. What hangs on it would fare no better by another one.
+    fn refused_pipe(&mut self, id: u64, source: bool, sink: bool, out: &mut Vec<Output>) {
+        if self.pipes.pipe(id).is_some_and(|pipe| !pipe.is_visible()) {
+            for fed in self.pipes.fed_by(id) {
+                self.close_pipe(fed, true, true, out);
+            }
         }
+        self.close_pipe(id, source, sink, out);
     }
 
     /// Ends a pipe, at the ends that still have their half of it.

@@ -44,17 +44,14 @@ impl VirtualWorker {
     /// Ends the pipes and pairs of a part that died; those who got media through it get it from
     /// elsewhere.
     pub(super) fn repipe(&mut self, died: PartId, out: &mut Vec<Output>) {
-        let lives_there = |this: &Self, producer: &str| {
-            this.objects.get(producer).is_none_or(|object| object.part == died)
+        let lived_there = |this: &Self, pipe: &Pipe| {
+            this.objects.get(&pipe.producer).is_none_or(|object| object.part == died)
         };
-        let from = self.pipes.pipes_where(|pipe| pipe.from == died);
-        let (own, relayed): (Vec<u64>, Vec<u64>) = from.into_iter().partition(|pipe| {
-            self.pipes.pipe(*pipe).is_some_and(|pipe| lives_there(self, &pipe.producer))
-        });
         // Consumers elsewhere hear that their Producer is gone.
-        for pipe in own {
+        for pipe in self.pipes.pipes_where(|pipe| lived_there(self, pipe)) {
             self.close_pipe(pipe, false, true, out);
         }
+        let relayed = self.pipes.pipes_where(|pipe| pipe.from == died);
         let orphans = self.cut(relayed, out);
         for pipe in self.pipes.pipes_where(|pipe| pipe.to == died) {
             self.close_pipe(pipe, true, false, out);
@@ -118,8 +115,27 @@ impl VirtualWorker {
         }
     }
 
+    /// What fed a pipe is gone, while the part that it begins on lives.
+    pub(super) fn leave_orphan(&mut self, id: u64, out: &mut Vec<Output>) {
+        let Some(pipe) = self.pipes.pipe_mut(id) else { return };
+        pipe.feeder = None;
+        if !pipe.started {
+            return self.place_anew(id, out);
+        }
+        if pipe.from == pipe.to {
+            self.end_source(id, out);
+            self.lose_source(id, out);
+            return self.refill(id, out);
+        }
+        if pipe.is_visible() {
+            let text = format!("Producer {} lost its way to part {}", pipe.producer, pipe.to.0);
+            out.push(Output::Diagnostic(text));
+        }
+        self.close_pipe(id, true, true, out);
+    }
+
     /// A pipe that was asked for begins elsewhere.
-    pub(super) fn place_anew(&mut self, id: u64, out: &mut Vec<Output>) {
+    fn place_anew(&mut self, id: u64, out: &mut Vec<Output>) {
         let Some(pipe) = self.pipes.pipe(id) else { return };
         let (producer, to, router) = (pipe.producer.clone(), pipe.to, pipe.router.clone());
         let feed = self.feed(&producer, to, Some(id));

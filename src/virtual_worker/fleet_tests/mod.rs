@@ -8,4 +8,5 @@ mod deaths;
 mod fleet;
 mod media;
 mod objects;
+mod relays;
 mod thrift;
