@@ -43,7 +43,7 @@ pub struct Object {
 #[derive(Debug)]
 pub struct Made {
     pub call: Call,
-    /// Whether others were under way when it was made.
+    /// Whether others were under way together with it.
     pub crossed: bool,
     pub outcome: Option<Outcome>,
 }
@@ -72,6 +72,10 @@ impl App {
             Effect::None => {}
         }
         let crossed = self.unanswered().next().is_some();
+        // What is made after a call crosses it as well.
+        for made in &mut self.made {
+            made.crossed |= made.outcome.is_none();
+        }
         self.made.push(Made { call: call.clone(), crossed, outcome: None });
         let id = u32::try_from(self.made.len()).expect("few calls");
         BytesMut::from(&call.message(id).into_bytes()[..])
