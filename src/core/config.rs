@@ -25,7 +25,7 @@ use crate::{
     },
     net::{InvalidToken, InvalidUrl, Token},
     session::INFINITE,
-    virtual_worker::{OnPartLost, Spread},
+    virtual_worker::{MAX_FAN_OUT, OnPartLost, Spread},
     worker_process::{Binaries, BinarySources, Environment, InstalledWorker},
 };
 
@@ -52,8 +52,12 @@ pub const WORKERS_PER_HOST: &str = "MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST";
 /// As many where nobody says how many, once they are more than one at all.
 const SCATTER_PARTS: usize = 3;
 /// A Worker of the app on one real worker, as mediasoup has it.
-pub const ONE_PART: Spread =
-    Spread { max_parts: 1, scatter: false, on_part_lost: OnPartLost::Careful };
+pub const ONE_PART: Spread = Spread {
+    max_parts: 1,
+    scatter: false,
+    max_fan_out: MAX_FAN_OUT,
+    on_part_lost: OnPartLost::Careful,
+};
 /// Name of the connection to this host.
 const LOCAL: &str = "local";
 
@@ -233,7 +237,7 @@ impl Options {
         let scatter = placement == Placement::Scatter;
         let unsaid = if scatter { SCATTER_PARTS } else { ONE_PART.max_parts };
         let max_parts = max_parts.map_or(unsaid, NonZeroUsize::get);
-        Ok(Spread { max_parts, scatter, on_part_lost: self.on_part_lost()? })
+        Ok(Spread { max_parts, scatter, on_part_lost: self.on_part_lost()?, ..ONE_PART })
     }
 
     fn on_part_lost(&self) -> Result<OnPartLost, ConfigError> {
@@ -420,7 +424,7 @@ mod tests {
 
     #[test]
     fn spreads_as_told() {
-        let spread = |max_parts, scatter| Spread { max_parts, scatter, ..Spread::default() };
+        let spread = |max_parts, scatter| Spread { max_parts, scatter, ..ONE_PART };
         let table = [
             ("{}", None, None, spread(1, false)),
             ("{}", Some("home"), None, spread(1, false)),

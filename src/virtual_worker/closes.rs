@@ -3,7 +3,8 @@
 use channel_schema::fbs::{request, worker};
 
 use super::{
-    Object, ObjectKind, Output, PartId, VirtualWorker, pipes::Own, refuse_as, tracking::Effect,
+    Object, ObjectKind, Output, PartId, VirtualWorker, pipes::Own, refuse_as, shadows,
+    tracking::Effect,
 };
 use crate::channel::{Envelope, Message, compose::ErrorKind, fbs::request::Method, method};
 
@@ -60,7 +61,8 @@ impl VirtualWorker {
             match object.kind {
                 ObjectKind::Producer | ObjectKind::DataProducer => {
                     // On its own part the pipe's consumers go with it.
-                    for pipe in self.pipes.pipes_where(|pipe| pipe.producer == id) {
+                    let pipes: Vec<u64> = self.pipes.pipes_of(&id).map(|(pipe, _)| pipe).collect();
+                    for pipe in pipes {
                         self.close_pipe(pipe, false, true, out);
                     }
                     for observer in self.facts.observers.values_mut() {
@@ -72,7 +74,9 @@ impl VirtualWorker {
                 }
                 _ => {}
             }
-            self.shadows.forget(&id);
+            let held = self.shadows.forget(&id);
+            shadows::answer_held(held, out);
+            self.naps.forget(&id);
             self.known.forget_transport(&id);
             self.facts.forget(&id);
         }

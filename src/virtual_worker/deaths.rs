@@ -147,22 +147,14 @@ impl VirtualWorker {
     }
 
     fn drop_pairs_of(&mut self, part: PartId, again: &mut Vec<Message>, out: &mut Vec<Output>) {
-        // Pipes first: consumers elsewhere hear that their Producer is gone.
-        for pipe in self.pipes.pipes_where(|pipe| pipe.from == part) {
-            self.close_pipe(pipe, false, true, out);
-        }
         for pipe in self.pipes.pipes_where(|pipe| pipe.to == part) {
             let found = self.pipes.pipe_mut(pipe);
             let waiting = found.map(|pipe| std::mem::take(&mut pipe.waiting)).unwrap_or_default();
             for message in waiting {
                 self.give_up_or_keep(message, again, out);
             }
-            self.close_pipe(pipe, true, false, out);
         }
-        let with = |pair: &super::pipes::Pair| pair.ends.iter().any(|end| end.part == part);
-        for pair in self.pipes.pairs_where(with) {
-            self.drop_pair(pair, "the other part is gone", out);
-        }
+        self.repipe(part, out);
         for router in self.facts.routers.values_mut() {
             router.parts.remove(&part);
         }
@@ -312,7 +304,7 @@ impl VirtualWorker {
                 continue;
             };
             if part == to {
-                self.feed(id, &producer, to, out);
+                self.feed_observer(id, &producer, to, out);
                 continue;
             }
             let Some(pipe) = self.pipe(&producer, false, to, out) else {
@@ -321,16 +313,22 @@ impl VirtualWorker {
                 )));
                 continue;
             };
-            self.pipes.add_user(pipe, id);
+            self.use_pipe(pipe, id, out);
             match self.pipes.pipe_mut(pipe) {
                 Some(pipe) if !pipe.started => pipe.observers.push(id.to_owned()),
-                _ => self.feed(id, &producer, to, out),
+                _ => self.feed_observer(id, &producer, to, out),
             }
         }
     }
 
     /// Gives a moved observer one of its Producers again, if it is still to have it.
-    pub(super) fn feed(&mut self, id: &str, producer: &str, to: PartId, out: &mut Vec<Output>) {
+    pub(super) fn feed_observer(
+        &mut self,
+        id: &str,
+        producer: &str,
+        to: PartId,
+        out: &mut Vec<Output>,
+    ) {
         let wanted = self.objects.get(id).is_some_and(|observer| observer.part == to)
             && self.facts.observers.get(id).is_some_and(|one| one.producers.contains(producer));
         if wanted {

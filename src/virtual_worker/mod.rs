@@ -5,6 +5,7 @@ mod closes;
 mod deaths;
 mod facts;
 mod gather;
+mod idle;
 mod known;
 mod merge;
 mod objects;
@@ -13,6 +14,8 @@ mod pipes;
 mod piping;
 mod recipes;
 mod refusals;
+mod relays;
+mod repipe;
 mod requests;
 mod rewriting;
 mod routing;
@@ -37,10 +40,12 @@ pub use self::{
 use self::{
     facts::Facts,
     gather::Gathers,
+    idle::Naps,
     known::Known,
     parts::Parts,
     pipes::Pipes,
     refusals::{refuse, refuse_as, refuse_malformed},
+    repipe::Resyncs,
     requests::{AppRequest, Pending, Requests},
     rewriting::Rewriting,
     shadows::Shadows,
@@ -55,6 +60,9 @@ use crate::{
         fbs::{notification::Event, request::Method, worker},
     },
 };
+
+/// How many parts one part feeds with the same Producer, unless told otherwise.
+pub const MAX_FAN_OUT: usize = 8;
 
 /// What the virtual worker wants done, in this order.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,13 +92,26 @@ pub enum Fate {
 }
 
 /// Where the objects of one Router may live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spread {
     /// How many parts a virtual worker may have, its home included. 1: as mediasoup.
     pub max_parts: usize,
     /// Every transport goes to the next part, in turn. For tests.
     pub scatter: bool,
+    /// How many parts one part feeds with the same Producer before others do.
+    pub max_fan_out: usize,
     pub on_part_lost: OnPartLost,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self {
+            max_parts: 1,
+            scatter: false,
+            max_fan_out: MAX_FAN_OUT,
+            on_part_lost: OnPartLost::default(),
+        }
+    }
 }
 
 /// One Worker of the app and the real workers behind it.
@@ -105,6 +126,8 @@ pub struct VirtualWorker {
     facts: Facts,
     pipes: Pipes,
     shadows: Shadows,
+    naps: Naps,
+    resyncs: Resyncs,
     requests: Requests,
     gathers: Gathers,
     known: Known,
@@ -129,6 +152,8 @@ impl VirtualWorker {
             facts: Facts::default(),
             pipes: Pipes::default(),
             shadows: Shadows::default(),
+            naps: Naps::default(),
+            resyncs: Resyncs::default(),
             requests: Requests::default(),
             gathers: Gathers::default(),
             known: Known::default(),
@@ -202,8 +227,15 @@ impl VirtualWorker {
         match message.envelope() {
             Envelope::Response(response) => self.response(part, response, message, out),
             Envelope::Notification(notification) => {
-                if notification.event == Event::ProducerScore && self.spreads() {
-                    self.scored(part, notification.handler_id, &message, out);
+                let NotificationEnvelope { handler_id, event, .. } = notification;
+                if event == Event::ProducerScore && self.spreads() {
+                    self.scored(part, handler_id, &message, out);
+                }
+                if self.spreads()
+                    && (self.hushes(part, handler_id, event)
+                        || self.keeps_back(part, handler_id, event, &message))
+                {
+                    return;
                 }
                 if let Some(forwarded) = self.notification(part, &notification, out) {
                     let message = forwarded.unwrap_or(message);
@@ -471,13 +503,13 @@ impl VirtualWorker {
     /// Time goes on. `now` counts from any fixed start.
     pub fn tick(&mut self, now: Duration, out: &mut Vec<Output>) {
         self.now = self.now.max(now);
-        self.close_idle_pipes(out);
+        self.rest_pipes(out);
         self.end_shadows(out);
     }
 
     /// When [`VirtualWorker::tick`] has something to do, if it has.
     pub fn next_tick(&self) -> Option<Duration> {
-        [self.next_idle_pipe(), self.next_shadow()].into_iter().flatten().min()
+        [self.next_rest(), self.next_shadow()].into_iter().flatten().min()
     }
 }
 

@@ -49,9 +49,17 @@ pub enum Own {
     Sink {
         pipe: u64,
     },
+    /// The consume that takes the place of one that is lost.
+    Refeed {
+        pipe: u64,
+    },
+    /// The last word of a sink's start from a key frame.
+    Resync {
+        pipe: u64,
+    },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum EndState {
     Asked,
     Made(Socket),
@@ -75,6 +83,8 @@ pub struct Pair {
     /// SRTP and RTX.
     pub between_hosts: bool,
     pub connected: bool,
+    /// Both ends are on one part: the first stands in for an end that died, and sends only.
+    pub stands_in: bool,
     /// Every SSRC ever used: one that comes back would repeat nonces.
     ssrcs: HashSet<u32>,
     /// SCTP streams in use, by the part that sends.
@@ -82,9 +92,14 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// The transport on that part.
-    pub fn transport(&self, part: PartId) -> Option<&str> {
+    /// The transport of the part that sends.
+    pub fn sender(&self, part: PartId) -> Option<&str> {
         self.ends.iter().find(|end| end.part == part).map(|end| end.transport.as_str())
+    }
+
+    /// The transport of the part that receives.
+    pub fn receiver(&self, part: PartId) -> Option<&str> {
+        self.ends.iter().rev().find(|end| end.part == part).map(|end| end.transport.as_str())
     }
 
     /// An SSRC that this pair never had.
@@ -105,6 +120,17 @@ impl Pair {
     }
 }
 
+/// How far a pipe rests while nobody needs its media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rest {
+    #[default]
+    Awake,
+    /// Its pipe consumer is paused.
+    Asleep,
+    /// Its pipe consumer is resumed; the streams are not all there yet.
+    Waking,
+}
+
 /// One Producer or `DataProducer` on its way to one part.
 #[derive(Debug)]
 pub struct Pipe {
@@ -114,19 +140,67 @@ pub struct Pipe {
     pub from: PartId,
     pub to: PartId,
     pub pair: u64,
-    /// The pipe consumer where the Producer lives.
+    /// The pipe that brings the Producer to `from`, unless it lives there.
+    pub feeder: Option<u64>,
+    /// The pipe consumer on `from`.
     pub consumer: String,
+    /// The pipe producer on `to`: the Producer's own id, if it is for the app's consumers.
+    pub sink: String,
     /// The SCTP stream of a data pipe.
     pub stream: Option<u16>,
-    /// Its requests left.
+    /// The SSRCs drawn for it, in the order in which a recipe asks for them.
+    pub ssrcs: Vec<u32>,
+    /// Its sink was asked for.
     pub started: bool,
-    /// Consumers and observers of the app that are fed by it.
+    /// Its source was asked for.
+    pub fed: bool,
+    /// Consumers and observers of the app that are fed by it, and pipe consumers.
     pub users: HashSet<String>,
+    /// Those of them that are not paused.
+    pub active: HashSet<String>,
     /// Requests of the library that go out once it started.
     pub waiting: Vec<Message>,
     /// Observers that moved, and get the Producer again before that.
     pub observers: Vec<String>,
-    pub idle_since: Option<Duration>,
+    pub rest: Rest,
+    /// When it is to be closed or paused.
+    pub due: Option<Duration>,
+    /// When its source was lost, while it has none.
+    pub lost: Option<Duration>,
+}
+
+impl Pipe {
+    /// A pipe that nothing was asked for yet.
+    pub fn new(producer: &str, data: bool, ends: [PartId; 2], pair: u64, router: &str) -> Self {
+        let [from, to] = ends;
+        Self {
+            router: router.to_owned(),
+            producer: producer.to_owned(),
+            data,
+            from,
+            to,
+            pair,
+            feeder: None,
+            consumer: own_id(),
+            sink: producer.to_owned(),
+            stream: None,
+            ssrcs: Vec::new(),
+            started: false,
+            fed: false,
+            users: HashSet::new(),
+            active: HashSet::new(),
+            waiting: Vec::new(),
+            observers: Vec::new(),
+            rest: Rest::Awake,
+            due: None,
+            lost: None,
+        }
+    }
+
+    /// The app's consumers hang on it, not only another pipe.
+    pub fn is_visible(&self) -> bool {
+        self.sink == self.producer
+    }
 }
 
 /// All pairs and pipes of a virtual worker.
@@ -137,6 +211,8 @@ pub struct Pipes {
     by_id: BTreeMap<u64, Pipe>,
     pair_index: HashMap<(String, PartId, PartId), u64>,
     pipe_index: HashMap<(String, PartId), u64>,
+    by_producer: HashMap<String, BTreeSet<u64>>,
+    dues: BTreeSet<(Duration, u64)>,
     uses: HashMap<String, BTreeSet<u64>>,
 }
 
@@ -171,6 +247,7 @@ impl Pipes {
             ends: [end(0), end(1)],
             between_hosts,
             connected: false,
+            stands_in: false,
             ssrcs: HashSet::new(),
             streams: BTreeSet::new(),
         };
@@ -178,6 +255,26 @@ impl Pipes {
         self.pair_index.insert((router.to_owned(), one.min(other), one.max(other)), id);
         self.pairs.insert(id, pair);
         (id, transports)
+    }
+
+    /// Puts a new end on `part` in the place of the one that died there, and lets it send to the
+    /// one that is left. Gives the number of what is a pair of its own from now on.
+    pub fn stand_in(&mut self, pair: u64, died: PartId) -> Option<u64> {
+        let mut pair = self.remove_pair(pair)?;
+        if pair.ends[0].part != died {
+            pair.ends.swap(0, 1);
+        }
+        pair.ends[0] = End {
+            part: pair.ends[1].part,
+            transport: own_id(),
+            state: EndState::Asked,
+            bound: Vec::new(),
+        };
+        pair.connected = false;
+        pair.stands_in = true;
+        let id = self.number();
+        self.pairs.insert(id, pair);
+        Some(id)
     }
 
     pub fn pair(&self, id: u64) -> Option<&Pair> {
@@ -210,7 +307,10 @@ impl Pipes {
             pipe.stream =
                 self.pairs.get_mut(&pipe.pair).and_then(|pair| pair.take_stream(pipe.from));
         }
-        self.pipe_index.insert((pipe.producer.clone(), pipe.to), id);
+        if pipe.is_visible() {
+            self.pipe_index.insert((pipe.producer.clone(), pipe.to), id);
+        }
+        self.by_producer.entry(pipe.producer.clone()).or_default().insert(id);
         self.by_id.insert(id, pipe);
         id
     }
@@ -230,7 +330,18 @@ impl Pipes {
 
     pub fn remove_pipe(&mut self, id: u64) -> Option<Pipe> {
         let pipe = self.by_id.remove(&id)?;
-        self.pipe_index.retain(|_, other| *other != id);
+        if let Some(due) = pipe.due {
+            self.dues.remove(&(due, id));
+        }
+        if pipe.is_visible() {
+            self.pipe_index.remove(&(pipe.producer.clone(), pipe.to));
+        }
+        if let Some(pipes) = self.by_producer.get_mut(&pipe.producer) {
+            pipes.remove(&id);
+            if pipes.is_empty() {
+                self.by_producer.remove(&pipe.producer);
+            }
+        }
         if let (Some(stream), Some(pair)) = (pipe.stream, self.pairs.get_mut(&pipe.pair)) {
             pair.streams.remove(&(pipe.from, stream));
         }
@@ -249,20 +360,52 @@ impl Pipes {
         }
     }
 
-    /// Notes that a consumer or observer is fed by the pipe.
+    /// All pipes of a Producer, oldest first.
+    pub fn pipes_of(&self, producer: &str) -> impl Iterator<Item = (u64, &Pipe)> {
+        let ids = self.by_producer.get(producer).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.by_id.get(id)?)))
+    }
+
+    /// The pipes that this one feeds.
+    pub fn fed_by(&self, feeder: u64) -> Vec<u64> {
+        let Some(producer) = self.by_id.get(&feeder).map(|pipe| pipe.producer.as_str()) else {
+            return Vec::new();
+        };
+        let fed = self.pipes_of(producer).filter(|(_, pipe)| pipe.feeder == Some(feeder));
+        fed.map(|(id, _)| id).collect()
+    }
+
+    /// Notes that something is fed by the pipe.
     pub fn add_user(&mut self, pipe: u64, user: &str) {
         if let Some(found) = self.by_id.get_mut(&pipe) {
             found.users.insert(user.to_owned());
-            found.idle_since = None;
             self.uses.entry(user.to_owned()).or_default().insert(pipe);
         }
     }
 
-    /// Ends that use. True if it was the pipe's last one.
+    /// Ends that use. False if there was none.
     pub fn remove_user(&mut self, pipe: u64, user: &str) -> bool {
         self.drop_use(user, pipe);
         let Some(pipe) = self.by_id.get_mut(&pipe) else { return false };
-        pipe.users.remove(user) && pipe.users.is_empty()
+        pipe.active.remove(user);
+        pipe.users.remove(user)
+    }
+
+    /// Sets when the pipe is to be closed or paused.
+    pub fn set_due(&mut self, pipe: u64, due: Option<Duration>) {
+        let Some(found) = self.by_id.get_mut(&pipe) else { return };
+        let before = std::mem::replace(&mut found.due, due);
+        if let Some(before) = before {
+            self.dues.remove(&(before, pipe));
+        }
+        if let Some(due) = due {
+            self.dues.insert((due, pipe));
+        }
+    }
+
+    /// The pipe that is due first.
+    pub fn first_due(&self) -> Option<(Duration, u64)> {
+        self.dues.first().copied()
     }
 
     /// The pipes that feed a consumer or observer.
@@ -273,6 +416,10 @@ impl Pipes {
     /// Whether nothing is left.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty() && self.by_id.is_empty() && self.uses.is_empty()
+        self.pairs.is_empty()
+            && self.by_id.is_empty()
+            && self.uses.is_empty()
+            && self.by_producer.is_empty()
+            && self.dues.is_empty()
     }
 }

@@ -1,12 +1,11 @@
 //! Making pipes when something of the app needs a Producer of another part, and ending them.
 
-use std::time::Duration;
-
 use super::{
     Output, PartId, VirtualWorker,
     facts::{self, Socket},
-    pipes::{EndState, Own, Pipe, own_id},
-    recipes::{self, EndOptions},
+    pipes::{EndState, Own, Pipe},
+    recipes::{self, EndOptions, Names},
+    relays::Feed,
     rewriting,
     tracking::{self, Effect},
 };
@@ -15,9 +14,6 @@ use crate::channel::{
     compose::{self, ErrorKind},
     fbs::{request, request::Method, transport},
 };
-
-/// How long a pipe stays after its last user.
-const LINGER: Duration = Duration::ZERO;
 
 impl VirtualWorker {
     /// The pair of two parts of a Router; asked for if there is none.
@@ -31,7 +27,10 @@ impl VirtualWorker {
         if let Some(pair) = self.pipes.pair_of(router, one, other) {
             return Some(pair);
         }
-        let between_hosts = self.host(one)?.key != self.host(other)?.key;
+        if !self.parts.is_open(one) || !self.parts.is_open(other) {
+            return None;
+        }
+        let between_hosts = self.crosses(one, other);
         let parts = [one, other];
         let (pair, transports) = self.pipes.add_pair(router, parts, between_hosts);
         for (end, (part, transport)) in parts.into_iter().zip(transports).enumerate() {
@@ -53,7 +52,7 @@ impl VirtualWorker {
         let Some(found) = self.pipes.pair_mut(pair) else { return };
         let between_hosts = found.between_hosts;
         let port_range = host.addresses.port_range.filter(|_| !host.addresses.colocated);
-        let options = EndOptions { transport, between_hosts, port_range };
+        let options = EndOptions { transport, between_hosts, port_range, port: None };
         let method = Method::RouterCreatePipetransport;
         let mut body = recipes::create_end(options);
         if between_hosts {
@@ -94,6 +93,8 @@ impl VirtualWorker {
             }
             Own::Server(server) if accepted => self.look_at_server(&server, part, out),
             Own::Look(server) if accepted => self.saw_server(&server, part, answer),
+            Own::Refeed { pipe } if accepted => self.refed(pipe, out),
+            Own::Resync { pipe } => self.resynced(pipe),
             _ if accepted => {}
             Own::Any | Own::Look(_) => {}
             Own::Router(router) => {
@@ -116,8 +117,10 @@ impl VirtualWorker {
                 self.drop_pair(pair, &why(), out);
             }
             // The Producer is gone there: consumers hear it from their own part.
-            Own::Source { pipe } => self.close_pipe(pipe, false, true, out),
-            Own::Sink { pipe } => self.close_pipe(pipe, true, false, out),
+            Own::Source { pipe } | Own::Refeed { pipe } => {
+                self.refused_pipe(pipe, false, true, out);
+            }
+            Own::Sink { pipe } => self.refused_pipe(pipe, true, false, out),
         }
     }
 
@@ -147,7 +150,14 @@ impl VirtualWorker {
                 let peers = [other.clone(), one.clone()];
                 self.connect(pair, peers, out);
             }
-            _ => self.drop_pair(pair, &refused.unwrap_or_default(), out),
+            _ => {
+                let why = refused.unwrap_or_default();
+                if found.stands_in {
+                    let text = format!("the end of a pipe that died could not be replaced: {why}");
+                    out.push(Output::Diagnostic(text));
+                }
+                self.drop_pair(pair, &why, out);
+            }
         }
     }
 
@@ -155,7 +165,10 @@ impl VirtualWorker {
         let Some(found) = self.pipes.pair_mut(pair) else { return };
         found.connected = true;
         let between_hosts = found.between_hosts;
-        let ends: Vec<_> = found.ends.iter().map(|end| (end.part, end.transport.clone())).collect();
+        // The end that another one stands in for was connected already.
+        let new = if found.stands_in { 1 } else { 2 };
+        let ends = found.ends.iter().take(new);
+        let ends: Vec<_> = ends.map(|end| (end.part, end.transport.clone())).collect();
         let method = Method::PipetransportConnect;
         for ((part, transport), peer) in ends.into_iter().zip(peers) {
             let mut body = recipes::connect_end(&peer);
@@ -199,44 +212,88 @@ impl VirtualWorker {
         if let Some(pipe) = self.pipes.pipe_of(producer, to) {
             return Some(pipe);
         }
-        let from = self.objects.get(producer)?.part;
+        let Feed { from, feeder } = self.feed(producer, to, None)?;
         let router = self.objects.router_of(producer)?.to_owned();
-        let pair = self.pair(&router, from, to, out)?;
-        let pipe = self.pipes.add_pipe(Pipe {
-            router,
-            producer: producer.to_owned(),
-            data,
-            from,
-            to,
-            pair,
-            consumer: own_id(),
-            stream: None,
-            started: false,
-            users: std::collections::HashSet::new(),
-            waiting: Vec::new(),
-            observers: Vec::new(),
-            idle_since: None,
-        });
-        if self.pipes.pair(pair).is_some_and(|pair| pair.connected) {
-            self.start_pipe(pipe, out);
+        if feeder.is_some() && self.crosses(from, to) {
+            return self.pipe_by_itself(producer, &router, to, out);
         }
+        let pair = self.pair(&router, from, to, out)?;
+        let pipe = self.pipes.add_pipe(Pipe::new(producer, data, [from, to], pair, &router));
+        self.set_feeder(pipe, feeder, out);
+        self.start_pipe(pipe, out);
         Some(pipe)
     }
 
-    fn start_pipe(&mut self, id: u64, out: &mut Vec<Output>) {
+    /// Notes which pipe brings the Producer to where this one begins.
+    pub(super) fn set_feeder(&mut self, id: u64, feeder: Option<u64>, out: &mut Vec<Output>) {
         let Some(pipe) = self.pipes.pipe_mut(id) else { return };
-        pipe.started = true;
-        let (from, to, number) = (pipe.from, pipe.to, pipe.pair);
-        let (producer, consumer, stream) =
-            (pipe.producer.clone(), pipe.consumer.clone(), pipe.stream);
+        pipe.feeder = feeder;
+        let (consumer, active) = (pipe.consumer.clone(), !pipe.active.is_empty());
+        if let Some(feeder) = feeder {
+            self.link_pipe(feeder, &consumer, active, out);
+        }
+    }
+
+    /// Sends a pipe's requests once both ends can take them: its pair is connected, and the
+    /// Producer is where it begins, or on its way there.
+    pub(super) fn start_pipe(&mut self, id: u64, out: &mut Vec<Output>) {
+        let Some(pipe) = self.pipes.pipe(id).filter(|pipe| !pipe.fed) else { return };
+        let feeder = pipe.feeder.map(|feeder| self.pipes.pipe(feeder));
+        let source = match feeder {
+            None => Some(pipe.producer.clone()),
+            Some(feeder) => {
+                feeder.filter(|feeder| feeder.started).map(|feeder| feeder.sink.clone())
+            }
+        };
+        let connected = self.pipes.pair(pipe.pair).is_some_and(|pair| pair.connected);
+        let Some(source) =
+            source.filter(|_| connected && pipe.lost.is_none_or(|_| pipe.feeder.is_some()))
+        else {
+            return;
+        };
+        let had_sink = pipe.started;
+        self.ask_for_pipe(id, &source, out);
+        let Some(pipe) = self.pipes.pipe_mut(id) else { return };
+        let (to, producer) = (pipe.to, pipe.producer.clone());
         let waiting = std::mem::take(&mut pipe.waiting);
         let observers = std::mem::take(&mut pipe.observers);
+        if had_sink {
+            self.resync(id, out);
+        }
+        for observer in observers {
+            self.feed_observer(&observer, &producer, to, out);
+        }
+        for message in waiting {
+            self.forward_waiting(to, message, out);
+        }
+        for fed in self.pipes.fed_by(id) {
+            self.start_pipe(fed, out);
+        }
+    }
+
+    fn ask_for_pipe(&mut self, id: u64, source: &str, out: &mut Vec<Output>) {
+        let Some(pipe) = self.pipes.pipe_mut(id) else { return };
+        pipe.fed = true;
+        let had_sink = std::mem::replace(&mut pipe.started, true);
+        let (from, to, number) = (pipe.from, pipe.to, pipe.pair);
+        let (producer, consumer, sink) =
+            (pipe.producer.clone(), pipe.consumer.clone(), pipe.sink.clone());
+        let (stream, visible) = (pipe.stream, pipe.is_visible());
+        let mut drawn = std::mem::take(&mut pipe.ssrcs).into_iter();
+        let mut ssrcs = Vec::new();
         let Some(pair) = self.pipes.pair_mut(number) else { return };
         let rtx = pair.between_hosts;
-        let ends = (pair.transport(from).map(str::to_owned), pair.transport(to).map(str::to_owned));
+        let ends = (pair.sender(from).map(str::to_owned), pair.receiver(to).map(str::to_owned));
         let bodies = if let Some(media) = self.facts.media.get(&producer) {
-            let mut fresh = || pair.fresh_ssrc();
-            let (source, sink) = recipes::media(&producer, &consumer, media, rtx, &mut fresh);
+            // A sink that stays knows those of the first time.
+            let mut fresh = || {
+                let ssrc = drawn.next().unwrap_or_else(|| pair.fresh_ssrc());
+                ssrcs.push(ssrc);
+                ssrc
+            };
+            let names = Names { producer: source, consumer: &consumer, sink: &sink };
+            let paused = media.paused && visible;
+            let (source, sink) = recipes::media(names, media, paused, rtx, &mut fresh);
             Some(((Method::TransportConsume, source), (Method::TransportProduce, sink)))
         } else {
             self.facts.data.get(&producer).zip(stream).map(|(data, stream)| {
@@ -244,18 +301,16 @@ impl VirtualWorker {
                 ((Method::TransportConsumeData, source), (Method::TransportProduceData, sink))
             })
         };
-        if let (Some(source), Some(sink)) = ends
-            && let Some(((consume, source_body), (produce, sink_body))) = bodies
-        {
+        if let Some(pipe) = self.pipes.pipe_mut(id) {
+            pipe.ssrcs = ssrcs;
+        }
+        let (Some(source), Some(sink)) = ends else { return };
+        let Some(((consume, source_body), (produce, sink_body))) = bodies else { return };
+        let own = if had_sink { Own::Refeed { pipe: id } } else { Own::Source { pipe: id } };
+        self.ask(from, consume, &source, Some(source_body), own, out);
+        if !had_sink {
             // On the way to one worker order is kept: the app's own request comes behind.
-            self.ask(from, consume, &source, Some(source_body), Own::Source { pipe: id }, out);
             self.ask(to, produce, &sink, Some(sink_body), Own::Sink { pipe: id }, out);
-        }
-        for observer in observers {
-            self.feed(&observer, &producer, to, out);
-        }
-        for message in waiting {
-            self.forward_waiting(to, message, out);
         }
     }
 
@@ -289,7 +344,7 @@ impl VirtualWorker {
         let Some(pipe) = self.pipe(producer, data, to, out) else {
             return self.refuse_waiting(&message, "no way to the part of the Producer", out);
         };
-        self.pipes.add_user(pipe, user);
+        self.use_pipe(pipe, user, out);
         match self.pipes.pipe_mut(pipe) {
             Some(pipe) if !pipe.started => pipe.waiting.push(message),
             _ => self.forward_waiting(to, message, out),
@@ -316,27 +371,50 @@ impl VirtualWorker {
 
     /// A pipe cannot be made: those who wait for it hear why.
     fn fail_pipe(&mut self, id: u64, why: &str, out: &mut Vec<Output>) {
-        let Some(pipe) = self.pipes.remove_pipe(id) else { return };
+        let Some(pipe) = self.remove_pipe(id, out) else { return };
         for message in pipe.waiting {
             self.refuse_waiting(&message, why, out);
         }
     }
 
+    /// Takes a pipe out of the tables. What it fed gets its media from elsewhere, or ends.
+    fn remove_pipe(&mut self, id: u64, out: &mut Vec<Output>) -> Option<Pipe> {
+        self.end_nap(id, out);
+        self.resyncs.forget(id);
+        let orphans = self.pipes.fed_by(id);
+        let pipe = self.pipes.remove_pipe(id)?;
+        self.release(&pipe.consumer, out);
+        let producer = self.objects.get(&pipe.producer);
+        if producer.is_some_and(|producer| self.parts.is_open(producer.part)) {
+            for orphan in orphans {
+                self.leave_orphan(orphan, out);
+            }
+        }
+        Some(pipe)
+    }
+
+    /// A worker takes no half of a pipe. What hangs on it would fare no better by another one.
+    fn refused_pipe(&mut self, id: u64, source: bool, sink: bool, out: &mut Vec<Output>) {
+        if self.pipes.pipe(id).is_some_and(|pipe| !pipe.is_visible()) {
+            for fed in self.pipes.fed_by(id) {
+                self.close_pipe(fed, true, true, out);
+            }
+        }
+        self.close_pipe(id, source, sink, out);
+    }
+
     /// Ends a pipe, at the ends that still have their half of it.
     pub(super) fn close_pipe(&mut self, id: u64, source: bool, sink: bool, out: &mut Vec<Output>) {
-        let Some(pipe) = self.pipes.remove_pipe(id) else { return };
+        let Some(pipe) = self.remove_pipe(id, out) else { return };
         let ends = self.pipes.pair(pipe.pair).map(|pair| {
-            (
-                pair.transport(pipe.from).map(str::to_owned),
-                pair.transport(pipe.to).map(str::to_owned),
-            )
+            (pair.sender(pipe.from).map(str::to_owned), pair.receiver(pipe.to).map(str::to_owned))
         });
-        if let Some((Some(from), Some(to))) = ends.filter(|_| pipe.started) {
-            if source {
+        if let Some((Some(from), Some(to))) = ends {
+            if source && pipe.fed {
                 let (method, body) = close_consumer(&pipe);
                 self.ask(pipe.from, method, &from, Some(body), Own::Any, out);
             }
-            if sink {
+            if sink && pipe.started {
                 let (method, body) = close_producer(&pipe);
                 self.ask(pipe.to, method, &to, Some(body), Own::Any, out);
             }
@@ -349,6 +427,11 @@ impl VirtualWorker {
         for message in pipe.waiting {
             self.refuse_waiting_as(ErrorKind::NotFoundError, &message, &why, out);
         }
+        let stands_in = self.pipes.pair(pipe.pair).is_some_and(|pair| pair.stands_in);
+        if stands_in && self.pipes.pipes_where(|other| other.pair == pipe.pair).is_empty() {
+            // No other pipe can use it.
+            self.drop_pair(pipe.pair, "", out);
+        }
     }
 
     /// A consumer or observer needs its pipes no more.
@@ -357,36 +440,13 @@ impl VirtualWorker {
             self.release_one(pipe, user, out);
         }
     }
-
-    pub(super) fn release_one(&mut self, pipe: u64, user: &str, out: &mut Vec<Output>) {
-        if !self.pipes.remove_user(pipe, user) {
-            return;
-        }
-        if LINGER.is_zero() {
-            self.close_pipe(pipe, true, true, out);
-        } else if let Some(pipe) = self.pipes.pipe_mut(pipe) {
-            pipe.idle_since = Some(self.now);
-        }
-    }
-
-    pub(super) fn close_idle_pipes(&mut self, out: &mut Vec<Output>) {
-        let due = |since: Duration| since + LINGER <= self.now;
-        for pipe in self.pipes.pipes_where(|pipe| pipe.idle_since.is_some_and(due)) {
-            self.close_pipe(pipe, true, true, out);
-        }
-    }
-
-    pub(super) fn next_idle_pipe(&self) -> Option<Duration> {
-        let idle = self.pipes.pipes_where(|pipe| pipe.idle_since.is_some());
-        idle.iter().filter_map(|id| self.pipes.pipe(*id)?.idle_since).min().map(|at| at + LINGER)
-    }
 }
 
 fn body_of(message: &Message) -> Option<request::Body> {
     compose::request_body(message).ok()?.try_into().ok()
 }
 
-fn close_consumer(pipe: &Pipe) -> (Method, request::Body) {
+pub fn close_consumer(pipe: &Pipe) -> (Method, request::Body) {
     if pipe.data {
         let body = transport::CloseDataConsumerRequest { data_consumer_id: pipe.consumer.clone() };
         let body = request::Body::TransportCloseDataConsumerRequest(Box::new(body));
@@ -400,11 +460,11 @@ fn close_consumer(pipe: &Pipe) -> (Method, request::Body) {
 
 fn close_producer(pipe: &Pipe) -> (Method, request::Body) {
     if pipe.data {
-        let body = transport::CloseDataProducerRequest { data_producer_id: pipe.producer.clone() };
+        let body = transport::CloseDataProducerRequest { data_producer_id: pipe.sink.clone() };
         let body = request::Body::TransportCloseDataProducerRequest(Box::new(body));
         (Method::TransportCloseDataproducer, body)
     } else {
-        let body = transport::CloseProducerRequest { producer_id: pipe.producer.clone() };
+        let body = transport::CloseProducerRequest { producer_id: pipe.sink.clone() };
         let body = request::Body::TransportCloseProducerRequest(Box::new(body));
         (Method::TransportCloseProducer, body)
     }

@@ -32,6 +32,17 @@ pub struct EndOptions {
     /// SRTP and RTX: the other end is on another host.
     pub between_hosts: bool,
     pub port_range: Option<(u16, u16)>,
+    /// The port that it must have.
+    pub port: Option<u16>,
+}
+
+/// What the two ends of a pipe are called.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    /// The Producer where the pipe begins.
+    pub producer: &'a str,
+    pub consumer: &'a str,
+    pub sink: &'a str,
 }
 
 /// A `PipeTransport` of the core.
@@ -41,6 +52,7 @@ pub fn create_end(options: EndOptions) -> Body {
         protocol: transport::Protocol::Udp,
         // Between hosts the rules for addresses turn it into that of the host.
         ip: "127.0.0.1".to_owned(),
+        port: options.port.unwrap_or_default(),
         port_range: Box::new(transport::PortRange { min, max }),
         send_buffer_size: SOCKET_BUFFER,
         recv_buffer_size: SOCKET_BUFFER,
@@ -88,9 +100,9 @@ pub fn close_end(transport: &str) -> Body {
 /// The two requests that carry a Producer over a pipe: the consume where it lives, the produce
 /// where it is wanted.
 pub fn media(
-    producer: &str,
-    consumer: &str,
+    names: Names<'_>,
     media: &Media,
+    paused: bool,
     rtx: bool,
     fresh: &mut impl FnMut() -> u32,
 ) -> (Body, Body) {
@@ -122,8 +134,8 @@ pub fn media(
             .collect(),
     };
     let source = ConsumeRequest {
-        consumer_id: consumer.to_owned(),
-        producer_id: producer.to_owned(),
+        consumer_id: names.consumer.to_owned(),
+        producer_id: names.producer.to_owned(),
         kind: media.kind,
         rtp_parameters: Box::new(rtp_parameters.clone()),
         type_: Type::Pipe,
@@ -133,11 +145,11 @@ pub fn media(
         ignore_dtx: false,
     };
     let sink = ProduceRequest {
-        producer_id: producer.to_owned(),
+        producer_id: names.sink.to_owned(),
         kind: media.kind,
         rtp_parameters: Box::new(rtp_parameters),
         rtp_mapping: Box::new(mapping),
-        paused: media.paused,
+        paused,
         key_frame_request_delay: 0,
         enable_mediasoup_packet_id_header_extension: false,
     };

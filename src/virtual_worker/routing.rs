@@ -90,9 +90,9 @@ impl VirtualWorker {
                 let paused =
                     matches!(request.method, Method::ProducerPause | Method::DataproducerPause);
                 self.facts.set_paused(&id, paused);
-                let on = self.pipes.pipes_where(|pipe| pipe.producer == id && pipe.started);
-                let pipes = on.iter().filter_map(|pipe| Some(self.pipes.pipe(*pipe)?.to));
-                self.spread_out(&message, std::iter::once(part).chain(pipes).collect(), out);
+                let on = self.pipes.pipes_of(&id).map(|(_, pipe)| pipe);
+                let on = on.filter(|pipe| pipe.started && pipe.is_visible()).map(|pipe| pipe.to);
+                self.spread_out(&message, std::iter::once(part).chain(on).collect(), out);
             }
             Method::TransportConsume | Method::TransportConsumeData => {
                 if let Err(why) = self.consume(part, &message, &effect, out) {
@@ -119,10 +119,8 @@ impl VirtualWorker {
                 let on = self.parts.up_or(self.home);
                 self.forward(on, message, effect, false, out);
             }
-            Method::ConsumerPause | Method::ConsumerResume => {
-                self.shadows.leave(request.handler_id);
-                self.forward(part, message, effect, false, out);
-            }
+            Method::ConsumerPause => self.pause_consumer(part, message, out),
+            Method::ConsumerResume => self.resume_consumer(part, message, out),
             _ => match effect {
                 Effect::Close { id } => self.close(message, &id, out),
                 effect => self.forward(part, message, effect, false, out),
@@ -259,7 +257,7 @@ impl VirtualWorker {
         let Envelope::Request(request) = message.envelope() else { return Ok(()) };
         let Effect::Create { id, .. } = effect else { return Ok(()) };
         let undecodable = |error: DecodeError| error.to_string();
-        let (producer, ssrcs) = consumed(message).map_err(undecodable)?;
+        let Consumed { producer, ssrcs, paused } = consumed(message).map_err(undecodable)?;
         let kind = if ssrcs.is_some() { ObjectKind::Producer } else { ObjectKind::DataProducer };
         let from = self.piped_from(&producer, kind, request.handler_id);
         if from.is_some() && ssrcs.is_some_and(|ssrcs| !self.facts.maps_to(&producer, &ssrcs)) {
@@ -281,6 +279,7 @@ impl VirtualWorker {
         }
         let shadow = from.and_then(|from| self.shadow(id, &producer, from, to, message));
         let message = shadow.unwrap_or_else(|| message.clone());
+        self.naps.note(id, paused);
         self.send_piped(&producer, data, to, id, message, out);
         Ok(())
     }
@@ -294,7 +293,7 @@ impl VirtualWorker {
         if request.method != Method::TransportConsume {
             return None;
         }
-        let (producer, ssrcs) = consumed(message).ok()?;
+        let Consumed { producer, ssrcs, .. } = consumed(message).ok()?;
         self.piped_from(&producer, ObjectKind::Producer, request.handler_id)?;
         (!self.facts.maps_to(&producer, &ssrcs?)).then_some(NOT_CONSUMABLE)
     }
@@ -364,19 +363,30 @@ impl VirtualWorker {
     }
 }
 
-/// What a consume names, and the SSRCs that it expects if it is one of media.
-#[expect(clippy::type_complexity, reason = "read in one place only")]
-fn consumed(message: &Message) -> Result<(String, Option<Vec<Option<u32>>>), DecodeError> {
+/// What a consume asks for.
+struct Consumed {
+    producer: String,
+    /// The SSRCs that it expects if it is one of media.
+    ssrcs: Option<Vec<Option<u32>>>,
+    paused: bool,
+}
+
+fn consumed(message: &Message) -> Result<Consumed, DecodeError> {
     match compose::request_body(message)? {
         BodyRef::TransportConsumeRequest(body) => {
             let mut ssrcs = Vec::new();
             for encoding in body.consumable_rtp_encodings()? {
                 ssrcs.push(encoding?.ssrc()?);
             }
-            Ok((body.producer_id()?.to_owned(), Some(ssrcs)))
+            Ok(Consumed {
+                producer: body.producer_id()?.to_owned(),
+                ssrcs: Some(ssrcs),
+                paused: body.paused()?,
+            })
         }
         BodyRef::TransportConsumeDataRequest(body) => {
-            Ok((body.data_producer_id()?.to_owned(), None))
+            let producer = body.data_producer_id()?.to_owned();
+            Ok(Consumed { producer, ssrcs: None, paused: false })
         }
         _ => Err(DecodeError::new("not a consume")),
     }

@@ -1,6 +1,6 @@
 //! The shadow pause. A simulcast consumer on a cold pipe would lock onto the first stream that
 //! comes over it, and need seconds to leave it. So it starts paused, without the app's knowledge,
-//! until all streams are there.
+//! until all streams are there. So does one that the app resumes on a pipe that slept.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,8 +9,8 @@ use std::{
 
 use channel_schema::fbs::{message, notification, request, response, rtp_parameters::Type};
 
-use super::{Output, PartId, VirtualWorker, pipes::Own};
-use crate::channel::{Message, compose, fbs::request::Method};
+use super::{Output, PartId, VirtualWorker, pipes::Own, tracking::Effect};
+use crate::channel::{Envelope, Message, compose, fbs::request::Method};
 
 /// No consumer waits longer for streams that may never come.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -21,6 +21,8 @@ struct Shadow {
     part: PartId,
     /// The consume left: a resume comes behind it.
     sent: bool,
+    /// The app's own resumes, which wait for the streams.
+    held: Vec<Message>,
     /// Counts from the first tick that sees it.
     deadline: Option<Duration>,
 }
@@ -33,7 +35,7 @@ pub struct Shadows {
 }
 
 impl Shadows {
-    fn live(&self, producer: &str, part: PartId) -> usize {
+    pub fn live(&self, producer: &str, part: PartId) -> usize {
         self.live.get(producer).and_then(|parts| parts.get(&part)).copied().unwrap_or_default()
     }
 
@@ -44,15 +46,15 @@ impl Shadows {
         }
     }
 
-    /// The consumer or Producer is gone.
-    pub fn forget(&mut self, id: &str) {
-        self.by_consumer.remove(id);
+    /// The consumer or Producer is gone. Gives back the app's resumes that waited.
+    pub fn forget(&mut self, id: &str) -> Vec<Message> {
         self.live.remove(id);
+        self.leave(id)
     }
 
-    /// The app pauses or resumes the consumer itself.
-    pub fn leave(&mut self, consumer: &str) {
-        self.by_consumer.remove(consumer);
+    /// The app pauses or resumes the consumer itself. Gives back its resumes that waited.
+    pub fn leave(&mut self, consumer: &str) -> Vec<Message> {
+        self.by_consumer.remove(consumer).map(|shadow| shadow.held).unwrap_or_default()
     }
 
     /// Notes that the consume leaves. True if it is a paused one.
@@ -88,7 +90,7 @@ impl VirtualWorker {
         }
         body.paused = true;
         let producer = producer.to_owned();
-        let shadow = Shadow { producer, part: to, sent: false, deadline: None };
+        let shadow = Shadow { producer, part: to, sent: false, held: Vec::new(), deadline: None };
         self.shadows.by_consumer.insert(consumer.to_owned(), shadow);
         Some(compose::compose(message::Body::Request(owned)))
     }
@@ -117,13 +119,51 @@ impl VirtualWorker {
         let ready = self.shadows.by_consumer.iter().filter(|(_, shadow)| there(shadow));
         let ready: Vec<String> = ready.map(|(id, _)| id.clone()).collect();
         self.resume(&ready, out);
+        self.awake_there(producer, out);
     }
 
     fn resume(&mut self, consumers: &[String], out: &mut Vec<Output>) {
         for id in consumers {
-            if let Some(shadow) = self.shadows.by_consumer.remove(id) {
+            let Some(shadow) = self.shadows.by_consumer.remove(id) else { continue };
+            if shadow.held.is_empty() {
                 self.ask(shadow.part, Method::ConsumerResume, id, None, Own::Any, out);
             }
+            for message in shadow.held {
+                self.forward(shadow.part, message, Effect::None, false, out);
+            }
+        }
+    }
+
+    /// The app pauses a consumer.
+    pub(super) fn pause_consumer(&mut self, part: PartId, message: Message, out: &mut Vec<Output>) {
+        let Envelope::Request(request) = message.envelope() else { return };
+        let consumer = request.handler_id;
+        for resume in self.shadows.leave(consumer) {
+            self.forward(part, resume, Effect::None, false, out);
+        }
+        self.rest_consumer(consumer, true, out);
+        self.forward(part, message, Effect::None, false, out);
+    }
+
+    /// The app resumes a consumer: what feeds it wakes first.
+    pub(super) fn resume_consumer(
+        &mut self,
+        part: PartId,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        let Envelope::Request(request) = message.envelope() else { return };
+        let consumer = request.handler_id.to_owned();
+        self.rest_consumer(&consumer, false, out);
+        let mut held = self.shadows.leave(&consumer);
+        held.push(message);
+        if let Some((producer, to)) = self.wakes(&consumer) {
+            let shadow = Shadow { producer, part: to, sent: true, held, deadline: None };
+            self.shadows.by_consumer.insert(consumer, shadow);
+            return;
+        }
+        for message in held {
+            self.forward(part, message, Effect::None, false, out);
         }
     }
 
@@ -141,6 +181,16 @@ impl VirtualWorker {
     pub(super) fn next_shadow(&self) -> Option<Duration> {
         let sent = self.shadows.by_consumer.values().filter(|shadow| shadow.sent);
         sent.map(|shadow| shadow.deadline.unwrap_or(self.now)).min()
+    }
+}
+
+/// The consumer is gone: a worker would have resumed it before.
+pub fn answer_held(held: Vec<Message>, out: &mut Vec<Output>) {
+    for message in held {
+        if let Envelope::Request(request) = message.envelope() {
+            let answer = compose::accepted(request.id, None);
+            out.push(Output::Library(answer.into_bytes().freeze()));
+        }
     }
 }
 

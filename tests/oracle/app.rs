@@ -47,7 +47,7 @@ pub struct Object {
 #[derive(Debug)]
 pub struct Made {
     pub call: Call,
-    /// Whether another one was under way at the same time.
+    /// Whether others were under way together with it.
     pub crossed: bool,
     /// Whether it was under way when a part was lost.
     pub at_loss: bool,

@@ -100,6 +100,8 @@ pub enum Step {
     },
     /// All that is under way arrives.
     Settle,
+    /// Time passes, in seconds.
+    Pass(u64),
     /// A part dies. Only in programs with deaths.
     Kill(usize),
     /// The link to a part goes down, or all links are up again.
@@ -111,6 +113,7 @@ impl Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Call(call) => write!(f, "{call}"),
+            Self::Pass(seconds) => write!(f, "  {seconds} s pass"),
             Self::Deliver { queue, count } => write!(f, "  deliver {count} of queue {queue}"),
             Self::Settle => f.write_str("  settle"),
             Self::Kill(part) => write!(f, "  part {part} dies"),

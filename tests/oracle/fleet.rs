@@ -23,6 +23,7 @@ use crate::{
     app::App,
     calls::{Call, Step},
     plain::mock,
+    properties::Layout,
 };
 
 /// The transports that went with parts, by the step that killed them.
@@ -47,7 +48,8 @@ pub struct Fleet {
     to_virtual: VecDeque<BytesMut>,
     to_library: VecDeque<Bytes>,
     opening: VecDeque<PartId>,
-    host: MockHost,
+    on_a_host: u32,
+    hosts: BTreeMap<u32, MockHost>,
     now: Duration,
     started: usize,
     /// All that must not be.
@@ -69,7 +71,7 @@ enum Queue {
     Outbox(PartId),
 }
 
-fn place() -> Host {
+fn place(host: u32) -> Host {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let addresses = HostAddresses {
         colocated: true,
@@ -81,18 +83,19 @@ fn place() -> Host {
         port_policy: PortPolicy::default(),
         app_seen_as: None,
     };
-    Host { key: "local".to_owned(), addresses: Arc::new(addresses) }
+    Host { key: format!("host {host}"), addresses: Arc::new(addresses) }
 }
 
 impl Fleet {
-    pub fn new(max_parts: usize) -> Self {
+    pub fn new(layout: Layout) -> Self {
         // Programs are full of direct transports, and are to go on without them.
         let on_part_lost = OnPartLost::Continue;
         let names: [&str; 0] = [];
         let set = SelfSet::new([], names, |_| None, names);
         let book = Arc::new(AddressBook::new(set, AnnouncedMode::Auto));
-        let spread = Spread { max_parts, scatter: max_parts > 1, on_part_lost };
-        let virtual_worker = VirtualWorker::new(1, place(), book, spread);
+        let Layout { parts: max_parts, max_fan_out, on_a_host } = layout;
+        let spread = Spread { max_parts, scatter: max_parts > 1, max_fan_out, on_part_lost };
+        let virtual_worker = VirtualWorker::new(1, place(0), book, spread);
         let home = virtual_worker.home();
         let mut fleet = Self {
             app: App::default(),
@@ -101,7 +104,8 @@ impl Fleet {
             to_virtual: VecDeque::new(),
             to_library: VecDeque::new(),
             opening: VecDeque::new(),
-            host: MockHost::new(),
+            on_a_host,
+            hosts: BTreeMap::new(),
             now: Duration::ZERO,
             started: 0,
             wrong: Vec::new(),
@@ -117,7 +121,8 @@ impl Fleet {
 
     fn start(&mut self, part: PartId, opened: bool) {
         self.started += 1;
-        let mut worker = mock(u32::try_from(self.started).expect("few"), &self.host);
+        let host = self.hosts.entry(part.0 / self.on_a_host).or_default();
+        let mut worker = mock(u32::try_from(self.started).expect("few"), host);
         let outbox = worker.start().into_iter().map(Message::into_bytes);
         let outbox = outbox.map(|bytes| BytesMut::from(&bytes[..])).collect();
         let member = Member { worker, opened, inbox: VecDeque::new(), outbox };
@@ -139,6 +144,12 @@ impl Fleet {
                 }
                 Step::Deliver { queue, count } => self.deliver(*queue, *count),
                 Step::Settle => self.settle(),
+                Step::Pass(seconds) => {
+                    self.pass(Duration::from_secs(*seconds));
+                    if settled {
+                        self.settle();
+                    }
+                }
                 Step::Kill(part) => {
                     self.kill(*part);
                     if settled {
@@ -228,11 +239,13 @@ impl Fleet {
                 }
             }
             Queue::Opening => {
-                if let Some(part) = self.opening.pop_front()
+                let part = self.opening.pop_front();
+                if let Some(part) = part
                     && let Some(member) = self.members.get_mut(&part)
                 {
                     member.opened = true;
-                    self.virtual_worker.part_opened(part, place(), &mut out);
+                    let place = place(part.0 / self.on_a_host);
+                    self.virtual_worker.part_opened(part, place, &mut out);
                 }
             }
             Queue::Inbox(part) => {
@@ -347,7 +360,14 @@ impl Fleet {
         self.wrong.push("it never comes to rest".to_owned());
     }
 
-    fn tick(&mut self, until: Duration) -> bool {
+    /// Time passes while messages are under way.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.strike(until) {}
+        self.now = until;
+    }
+
+    fn strike(&mut self, until: Duration) -> bool {
         let Some(at) = self.virtual_worker.next_tick().filter(|at| *at <= until) else {
             return false;
         };
@@ -355,8 +375,13 @@ impl Fleet {
         let mut out = Vec::new();
         self.virtual_worker.tick(self.now, &mut out);
         self.take(out);
-        self.drain();
         true
+    }
+
+    fn tick(&mut self, until: Duration) -> bool {
+        let struck = self.strike(until);
+        self.drain();
+        struck
     }
 
     /// Everything arrives; deadlines pass only where a call waits for them.

@@ -125,12 +125,18 @@ fn delivery() -> impl Strategy<Value = Raw> {
     (0..12_usize, 1..4_usize).prop_map(|(queue, count)| Raw::Other(Step::Deliver { queue, count }))
 }
 
+/// Short for a pipe that lingers, or long enough for one that none of its users needs.
+fn time() -> impl Strategy<Value = Raw> {
+    prop::sample::select(vec![1, 3, 11]).prop_map(|seconds| Raw::Other(Step::Pass(seconds)))
+}
+
 /// Calls with messages under way.
 pub fn raced() -> impl Strategy<Value = Vec<Raw>> {
     let step = prop_oneof![
         6 => call(),
         6 => delivery(),
         1 => Just(Raw::Other(Step::Settle)),
+        1 => time(),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -148,6 +154,7 @@ pub fn cut_off() -> impl Strategy<Value = Vec<Raw>> {
         24 => call(),
         24 => delivery(),
         4 => Just(Raw::Other(Step::Settle)),
+        2 => time(),
         3 => link(),
     ];
     prop::collection::vec(step, 1..120)
@@ -157,6 +164,7 @@ pub fn cut_off() -> impl Strategy<Value = Vec<Raw>> {
 pub fn bereaved() -> impl Strategy<Value = Vec<Raw>> {
     let step = prop_oneof![
         16 => call(),
+        1 => time(),
         1 => (0..8_usize).prop_map(|part| Raw::Other(Step::Kill(part))),
     ];
     prop::collection::vec(step, 1..80)
@@ -168,6 +176,7 @@ pub fn deadly() -> impl Strategy<Value = Vec<Raw>> {
         24 => call(),
         24 => delivery(),
         3 => Just(Raw::Other(Step::Settle)),
+        2 => time(),
         1 => (0..8_usize).prop_map(|part| Raw::Other(Step::Kill(part))),
         1 => link(),
     ];

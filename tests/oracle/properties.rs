@@ -73,11 +73,29 @@ pub fn try_raw(
 
 /// Programs on several parts take longer, and run for each number of parts.
 fn cases_of_parts() -> u32 {
-    (cases() / 6).max(1)
+    (cases() / 10).max(1)
 }
 
-fn check(parts: usize, settled: bool, steps: &[Step]) -> Vec<String> {
-    let mut fleet = Fleet::new(parts);
+/// Over how many parts a program runs, how many of them share a host, and how many others one of
+/// them may feed.
+#[derive(Clone, Copy)]
+pub struct Layout {
+    pub parts: usize,
+    pub on_a_host: u32,
+    pub max_fan_out: usize,
+}
+
+const ONE_PART: Layout = Layout { parts: 1, on_a_host: 1, max_fan_out: 1 };
+const LAYOUTS: [Layout; 5] = [
+    Layout { parts: 2, on_a_host: 1, max_fan_out: 8 },
+    Layout { parts: 3, on_a_host: 3, max_fan_out: 8 },
+    Layout { parts: 4, on_a_host: 4, max_fan_out: 1 },
+    Layout { parts: 4, on_a_host: 1, max_fan_out: 1 },
+    Layout { parts: 6, on_a_host: 3, max_fan_out: 2 },
+];
+
+fn check(layout: Layout, settled: bool, steps: &[Step]) -> Vec<String> {
+    let mut fleet = Fleet::new(layout);
     fleet.run(steps, settled);
     let plain = plain::run(steps, &fleet.losses);
     // What would have crashed plain mediasoup has nothing to be compared with.
@@ -88,7 +106,7 @@ fn check(parts: usize, settled: bool, steps: &[Step]) -> Vec<String> {
     fleet.finish();
     let mut found = std::mem::take(&mut fleet.wrong);
     if !fleet.died {
-        let legal = Differences::of(parts);
+        let legal = Differences::of(layout.parts);
         let (app, losses) = (&fleet.app, &fleet.losses);
         found.extend(comparison::differences(&plain.app, app, &legal, settled, losses));
     }
@@ -106,37 +124,37 @@ fn limits_of_deaths() -> Limits {
 
 #[test]
 fn one_part_is_plain_mediasoup() {
-    try_programs(cases(), &program::settled(), limits(1), |steps| check(1, true, steps));
+    try_programs(cases(), &program::settled(), limits(1), |steps| check(ONE_PART, true, steps));
 }
 
 #[test]
 fn one_part_is_plain_mediasoup_with_messages_under_way() {
-    try_programs(cases(), &program::raced(), limits(1), |steps| check(1, false, steps));
+    try_programs(cases(), &program::raced(), limits(1), |steps| check(ONE_PART, false, steps));
 }
 
 #[test]
 fn several_parts_look_like_one() {
-    for parts in 2..=4 {
-        try_programs(cases_of_parts(), &program::settled(), limits(parts), |steps| {
-            check(parts, true, steps)
+    for layout in LAYOUTS {
+        try_programs(cases_of_parts(), &program::settled(), limits(layout.parts), |steps| {
+            check(layout, true, steps)
         });
     }
 }
 
 #[test]
 fn several_parts_look_like_one_with_messages_under_way() {
-    for parts in 2..=4 {
-        try_programs(cases_of_parts(), &program::raced(), limits(parts), |steps| {
-            check(parts, false, steps)
+    for layout in LAYOUTS {
+        try_programs(cases_of_parts(), &program::raced(), limits(layout.parts), |steps| {
+            check(layout, false, steps)
         });
     }
 }
 
 #[test]
 fn nobody_waits_for_parts_that_are_cut_off() {
-    for parts in 2..=4 {
-        try_programs(cases_of_parts(), &program::cut_off(), limits(parts), |steps| {
-            check(parts, false, steps)
+    for layout in LAYOUTS {
+        try_programs(cases_of_parts(), &program::cut_off(), limits(layout.parts), |steps| {
+            check(layout, false, steps)
         });
     }
 }
@@ -144,9 +162,9 @@ fn nobody_waits_for_parts_that_are_cut_off() {
 /// What lives on after a death is as on plain mediasoup without what died.
 #[test]
 fn deaths_cost_what_lived_there_and_nothing_else() {
-    for parts in 2..=4 {
+    for layout in LAYOUTS {
         try_programs(cases_of_parts(), &program::bereaved(), limits_of_deaths(), |steps| {
-            check(parts, true, steps)
+            check(layout, true, steps)
         });
     }
 }
@@ -154,9 +172,9 @@ fn deaths_cost_what_lived_there_and_nothing_else() {
 /// Every call is answered and nothing is left behind, whatever dies, and what lives on is as ever.
 #[test]
 fn deaths_leave_no_call_unanswered_and_nothing_behind() {
-    for parts in 2..=4 {
+    for layout in LAYOUTS {
         try_programs(cases_of_parts(), &program::deadly(), limits_of_deaths(), |steps| {
-            check(parts, false, steps)
+            check(layout, false, steps)
         });
     }
 }

@@ -187,8 +187,8 @@ impl Shared {
             }
             Step::Settle => self.settle(),
             Step::Kill(_) => self.leave(index),
-            // One worker has one link, and here that never breaks.
-            Step::LinkDown(_) | Step::LinksUp => {}
+            // One worker has one link, and here that never breaks; and it has no pipes to rest.
+            Step::Pass(_) | Step::LinkDown(_) | Step::LinksUp => {}
         }
     }
 

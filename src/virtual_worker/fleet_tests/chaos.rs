@@ -1,5 +1,7 @@
 //! Random programs in any interleaving: every request is answered once and nothing is left behind.
 
+use std::time::Duration;
+
 use super::{
     bodies::{self, Media},
     fleet::{Fleet, HOME, Hosts},
@@ -25,19 +27,29 @@ impl Dice {
     }
 }
 
+fn spread(dice: &mut Dice) -> Fleet {
+    let (parts, hosts, fan_out) = match dice.roll(5) {
+        0 => (3, Hosts::One, 8),
+        1 => (3, Hosts::Several, 8),
+        2 => (5, Hosts::One, 1),
+        3 => (5, Hosts::Several, 1),
+        _ => (5, Hosts::Two(2), 2),
+    };
+    Fleet::with_fan_out(parts, hosts, fan_out)
+}
+
 fn play(seed: u64, deaths: bool) {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let hosts = if dice.roll(2) == 0 { Hosts::One } else { Hosts::Several };
-    let mut fleet = Fleet::new(3, hosts);
+    let mut fleet = spread(&mut dice);
     fleet.slow = dice.roll(2) == 0;
     let mut asked = vec![fleet.ask(Method::WorkerCreateRouter, "", bodies::create_router("r"))];
-    for _ in 0..60 {
-        let (t, p, c) = (dice.roll(4), dice.roll(3), dice.roll(5));
+    for _ in 0..90 {
+        let (t, p, c) = (dice.roll(6), dice.roll(3), dice.roll(5));
         let (transport, producer) = (format!("t{t}"), format!("p{p}"));
         let (consumer, data) = (format!("c{c}"), format!("d{p}"));
         let base = 1000 * (u32::try_from(p).expect("small") + 1);
         let media = if p == 0 { Media::Opus } else { Media::Simulcast };
-        let (method, handler, body) = match dice.roll(if deaths { 19 } else { 18 }) {
+        let (method, handler, body) = match dice.roll(if deaths { 22 } else { 21 }) {
             0..=2 => {
                 let body = bodies::create_web_rtc(&transport, vec![bodies::udp(0)]);
                 (Method::RouterCreateWebrtctransport, "r".to_owned(), Some(body))
@@ -82,8 +94,14 @@ fn play(seed: u64, deaths: bool) {
             17 => {
                 (Method::RtpobserverAddProducer, "o".to_owned(), Some(bodies::add_producer("p0")))
             }
+            18 => (Method::ConsumerPause, consumer, None),
+            19 => (Method::ConsumerResume, consumer, None),
+            20 => {
+                fleet.pass(Duration::from_secs(1 + 10 * dice.roll(2)));
+                continue;
+            }
             _ => {
-                let part = PartId(u32::try_from(dice.roll(3)).expect("small"));
+                let part = PartId(u32::try_from(dice.roll(5)).expect("small"));
                 if fleet.mocks.contains_key(&part) && fleet.kill(part) == Fate::Dies {
                     return;
                 }
@@ -109,13 +127,21 @@ fn play(seed: u64, deaths: bool) {
     while let Some(part) = fleet.opening.first().copied() {
         fleet.open(part);
     }
-    fleet.settle();
+    fleet.wait(Duration::from_secs(60));
+    check(fleet, asked, seed, deaths);
+}
+
+/// Every call was answered, and nothing is left of it.
+fn check(mut fleet: Fleet, asked: Vec<u32>, seed: u64, deaths: bool) {
     for id in asked {
         assert!(fleet.answer(id).is_some(), "seed {seed}: request {id} has no answer");
     }
     assert_eq!(fleet.left(), 0, "seed {seed}: objects are left");
     assert!(fleet.worker.objects().is_empty(), "seed {seed}: {:?}", fleet.worker.objects());
     assert!(fleet.worker.pipes.is_empty(), "seed {seed}: {:?}", fleet.worker.pipes);
+    assert!(fleet.worker.naps.is_empty(), "seed {seed}: {:?}", fleet.worker.naps);
+    assert!(fleet.worker.resyncs.is_empty(), "seed {seed}");
+    assert_eq!(fleet.worker.next_tick(), None, "seed {seed}");
     assert_eq!(fleet.worker.requests_under_way(), 0, "seed {seed}");
     assert!(fleet.mocks.contains_key(&HOME) || deaths);
 }

@@ -149,9 +149,10 @@ fn an_observer_is_fed_over_a_pipe_that_starts_later() {
     fleet.ok(Method::RouterCreateActivespeakerobserver, "r", bodies::create_active_speaker("o"));
     fleet.ok(Method::RtpobserverAddProducer, "o", bodies::add_producer("p"));
     // The pair of the two that are left is to be made anew.
-    let lost = fleet.worker.pipes.pairs_where(|pair| {
-        pair.transport(PartId(1)).is_some() && pair.transport(PartId(2)).is_some()
-    });
+    let lost = fleet
+        .worker
+        .pipes
+        .pairs_where(|pair| pair.sender(PartId(1)).is_some() && pair.sender(PartId(2)).is_some());
     let mut out = Vec::new();
     for pair in lost {
         fleet.worker.drop_pair(pair, "a test", &mut out);

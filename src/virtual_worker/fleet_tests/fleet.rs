@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -33,7 +34,10 @@ fn ip(text: &str) -> IpAddr {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hosts {
     One,
+    /// Each part on a host of its own.
     Several,
+    /// So many parts on one host, and all others on another one.
+    Two(u32),
 }
 
 /// What the app got for a request.
@@ -43,7 +47,8 @@ pub struct Fleet {
     pub worker: VirtualWorker,
     pub mocks: BTreeMap<PartId, MockWorker>,
     hosts: Hosts,
-    one_host: MockHost,
+    mock_hosts: HashMap<String, MockHost>,
+    now: Duration,
     queues: BTreeMap<PartId, VecDeque<Bytes>>,
     /// Parts that nothing is delivered to for now.
     pub held: BTreeSet<PartId>,
@@ -63,20 +68,29 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new(max_parts: usize, hosts: Hosts) -> Self {
-        Self::losing(max_parts, hosts, OnPartLost::default())
+        Self::with(hosts, Spread { max_parts, ..Spread::default() })
     }
 
     pub fn losing(max_parts: usize, hosts: Hosts, on_part_lost: OnPartLost) -> Self {
+        Self::with(hosts, Spread { max_parts, on_part_lost, ..Spread::default() })
+    }
+
+    pub fn with_fan_out(max_parts: usize, hosts: Hosts, max_fan_out: usize) -> Self {
+        Self::with(hosts, Spread { max_parts, max_fan_out, ..Spread::default() })
+    }
+
+    fn with(hosts: Hosts, spread: Spread) -> Self {
         let set = SelfSet::new([ip("10.0.0.1")], ["PUBLIC_IP"], |_| None, ["app.example"]);
         let book = AddressBook::new(set, AnnouncedMode::Auto);
         book.set_fleet([Some(host(HOME, hosts).addresses.as_ref().clone())].into_iter());
-        let spread = Spread { max_parts, scatter: true, on_part_lost };
+        let spread = Spread { scatter: true, ..spread };
         let worker = VirtualWorker::new(PID, host(HOME, hosts), Arc::new(book), spread);
         let mut fleet = Self {
             worker,
             mocks: BTreeMap::new(),
             hosts,
-            one_host: MockHost::new(),
+            mock_hosts: HashMap::new(),
+            now: Duration::ZERO,
             queues: BTreeMap::new(),
             held: BTreeSet::new(),
             opening: Vec::new(),
@@ -95,10 +109,7 @@ impl Fleet {
 
     fn add_mock(&mut self, part: PartId) {
         let settings = Settings { log_level: LogLevel::None, ..Settings::default() };
-        let host = match self.hosts {
-            Hosts::One => self.one_host.clone(),
-            Hosts::Several => MockHost::new(),
-        };
+        let host = self.mock_hosts.entry(host(part, self.hosts).key).or_default().clone();
         let options =
             MockOptions { pid: 100 + part.0, seed: u64::from(part.0) + 1, settings, host };
         self.mocks.insert(part, MockWorker::new(options));
@@ -273,11 +284,35 @@ impl Fleet {
         self.settle();
     }
 
-    pub fn tick(&mut self, now: std::time::Duration) {
+    pub fn tick(&mut self, now: Duration) {
+        self.now = now;
         let mut out = Vec::new();
         self.worker.tick(now, &mut out);
         self.take(out);
         self.settle();
+    }
+
+    /// Lets time pass, and all happen that is due.
+    pub fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        self.settle();
+        while let Some(due) = self.worker.next_tick().filter(|due| *due <= until) {
+            self.tick(due.max(self.now));
+        }
+        self.tick(until);
+    }
+
+    /// Lets time pass while messages are under way.
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        let mut out = Vec::new();
+        while let Some(due) = self.worker.next_tick().filter(|due| *due <= until) {
+            self.now = due.max(self.now);
+            self.worker.tick(self.now, &mut out);
+        }
+        self.now = until;
+        self.worker.tick(until, &mut out);
+        self.take(out);
     }
 
     /// A message that a worker says by itself.
@@ -307,6 +342,7 @@ fn host(part: PartId, hosts: Hosts) -> Host {
     let address = match hosts {
         Hosts::One => "127.0.0.1".to_owned(),
         Hosts::Several => format!("10.0.0.{}", part.0 + 2),
+        Hosts::Two(first) => format!("10.0.0.{}", if part.0 < first { 2 } else { 3 }),
     };
     Host {
         key: format!("ws://{address}"),

@@ -13,7 +13,7 @@ use crate::{
         fbs::{notification, producer, request, response, rtp_parameters},
         method::{Event, Method},
     },
-    virtual_worker::PartId,
+    virtual_worker::{PartId, idle::LINGER},
 };
 
 /// t0 lives on part 1 and has the Producer; t1 is on part 2 and t2 at home.
@@ -64,6 +64,8 @@ fn concurrent_first_uses_share_one_pipe() {
         assert_eq!(fleet.sent_to(PartId(2), Method::TransportCloseProducer).len(), 0);
         fleet.ok(Method::TransportCloseConsumer, "t1", bodies::close_consumer(id));
     }
+    assert_eq!(fleet.sent_to(PartId(2), Method::TransportCloseProducer).len(), 0, "it lingers");
+    fleet.wait(LINGER);
     assert_eq!(fleet.sent_to(PartId(2), Method::TransportCloseProducer).len(), 1);
     assert_eq!(fleet.sent_to(PartId(1), Method::TransportCloseConsumer).len(), 1);
     assert!(fleet.heard().is_empty());
@@ -116,6 +118,7 @@ fn pauses_reach_every_part_before_they_are_answered() {
     assert_eq!(heard, [pause("c1"), pause("c2")]);
     // A pipe made now starts paused.
     fleet.ok(Method::TransportCloseConsumer, "t1", bodies::close_consumer("c1"));
+    fleet.wait(LINGER);
     let Some(response::Body::TransportConsumeResponse(answer)) =
         fleet.ok(Method::TransportConsume, "t1", consume("c3"))
     else {
@@ -152,6 +155,7 @@ fn a_refused_consume_leaves_nothing_behind() {
     let body = request::Body::TransportConsumeRequest(Box::new(wrong));
     let (class, reason) = fleet.call(Method::TransportConsume, "t1", body).expect_err("no codecs");
     assert_eq!((class.as_str(), reason.as_str()), ("TypeError", "empty codecs"));
+    fleet.wait(LINGER);
     assert_eq!(fleet.left(), before);
     // What would abort a worker does not get there.
     let other = bodies::consume("c", "p", Media::Vp8, 7777);
@@ -232,9 +236,11 @@ fn observers_hear_other_parts() {
     let refused = fleet.call(Method::RtpobserverAddProducer, "o", bodies::add_producer("v"));
     assert_eq!(refused, Err(("TypeError".to_owned(), "not an audio Producer".to_owned())));
     fleet.ok(Method::RtpobserverRemoveProducer, "o", bodies::remove_producer("p"));
+    fleet.wait(LINGER);
     assert_eq!(fleet.sent_to(HOME, Method::TransportCloseProducer).len(), 1);
     fleet.ok(Method::RtpobserverAddProducer, "o", bodies::add_producer("p"));
     fleet.ok(Method::RouterCloseRtpobserver, "r", bodies::close_observer("o"));
+    fleet.wait(LINGER);
     assert_eq!(fleet.sent_to(HOME, Method::TransportCloseProducer).len(), 2);
 }
 
@@ -247,7 +253,7 @@ fn key_frames_of_audio_pipes_are_answered_here() {
     assert_eq!(fleet.sent_to(PartId(2), Method::ConsumerRequestKeyFrame).len(), 0);
 }
 
-fn score(fleet: &mut Fleet, part: PartId, live: u32) {
+pub fn score(fleet: &mut Fleet, part: PartId, live: u32) {
     let scores = (0..3).map(|index| producer::Score {
         encoding_idx: index,
         ssrc: index + 1,

@@ -9,3 +9,5 @@ mod fleet;
 mod links;
 mod media;
 mod objects;
+mod relays;
+mod thrift;
