@@ -30,6 +30,8 @@ let horizontal;
 function open(onPartLost) {
   mark = newMark();
   process.env[MARK] = mark;
+  // Parts would share workers where there are fewer cores.
+  process.env.MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST = '4';
   horizontal = new Horizontal([new LocalConnection()], { placement: 'scatter', onPartLost });
 
   return horizontal.mediasoup.createWorker();

@@ -10,6 +10,7 @@ const { Listener } = require('./listener');
 const { LOOPBACK, Source } = require('./source');
 
 /** @import { Router, Transport, Worker } from 'mediasoup-upstream/types' */
+/** @import { FleetOptions } from '../../network/lib/fleet' */
 /** @import { Host } from '../../network/lib/hosts' */
 /** @import { TestAgent } from '../../support/agent' */
 
@@ -47,11 +48,13 @@ class Scattered {
 
   /**
    * @param {Host[]} [on] Where the agents are. Default: three of them here.
+   * @param {Pick<FleetOptions['agents'][0], 'via'> & Pick<FleetOptions, 'connection'>} [options]
    * @returns {Promise<Scattered>}
    */
-  static async open(on = [HERE, HERE, HERE]) {
+  static async open(on = [HERE, HERE, HERE], { via, connection } = {}) {
     const fleet = await Fleet.open({
-      agents: on.map((host) => ({ host })),
+      agents: on.map((host) => ({ host, via })),
+      connection,
       horizontal: { placement: 'scatter', maxParts: on.length },
     });
 
@@ -151,6 +154,14 @@ class Scattered {
     const [agent, ...others] = this.agentsOf([transport, ...all.map((one) => one.transport)]);
 
     return /** @type {T} */ (all[others.indexOf(/** @type {TestAgent} */ (agent))]);
+  }
+
+  /**
+   * @param {TestAgent} agent
+   * @returns {string | undefined} How its connection is.
+   */
+  stateOf(agent) {
+    return this.#fleet.stateOf(agent);
   }
 
   /** @param {TestAgent} agent */

@@ -8,7 +8,7 @@ const { hosts } = require('./hosts');
 
 /** @import { Host } from './hosts' */
 /** @import { Worker, WorkerSettings } from 'mediasoup-upstream/types' */
-/** @import { HorizontalOptions } from '../../..' */
+/** @import { HorizontalOptions, RemoteConnectionOptions } from '../../..' */
 
 /** More than the tests make: how many cores this machine has is not their business. */
 const MAX_WORKERS = '16';
@@ -19,6 +19,7 @@ const MAX_WORKERS = '16';
  *   `via` gives another URL for an agent than its own.
  * @property {LocalConnection} [local]
  * @property {HorizontalOptions} [horizontal]
+ * @property {Partial<RemoteConnectionOptions>} [connection] Of each agent's.
  */
 
 /**
@@ -42,12 +43,14 @@ class Fleet {
    * @param {string[]} urls
    * @param {FleetOptions} options
    */
-  constructor(agents, urls, { local, horizontal }) {
+  constructor(agents, urls, { local, horizontal, connection }) {
     this.#agents = agents;
     this.#all = agents;
     this.#horizontal = new Horizontal([], horizontal);
     this.#names = agents.map(({ token }, i) =>
-      this.#horizontal.add(new RemoteConnection({ url: /** @type {string} */ (urls[i]), token })),
+      this.#horizontal.add(
+        new RemoteConnection({ ...connection, url: /** @type {string} */ (urls[i]), token }),
+      ),
     );
 
     if (local) {
@@ -128,6 +131,14 @@ class Fleet {
     const name = this.#horizontal.whereIs(worker)?.connection ?? '';
 
     return this.#all[this.#names.indexOf(name)];
+  }
+
+  /**
+   * @param {TestAgent} agent
+   * @returns {string | undefined} How its connection is.
+   */
+  stateOf(agent) {
+    return this.#horizontal.state(/** @type {string} */ (this.#names[this.#all.indexOf(agent)]));
   }
 
   /** Those that were not killed. */
