@@ -186,7 +186,7 @@ function toText({ delayMs, rounds, results }) {
       const trips = String(result?.roundTrips).padStart(2);
       const ms = String(result?.ms).padStart(8);
 
-      lines.push(`  ${text.padEnd(54)}${trips} round trips ${ms} ms`);
+      lines.push(`  ${text.padEnd(54)}round trips: ${trips} ${ms} ms`);
     }
   }
 

@@ -1,5 +1,6 @@
 'use strict';
 
+const { wallClock } = require('../../examples/lib/rtp-packet');
 const { eventUntil } = require('../support/events');
 const { markOf } = require('./lib/counted-stream');
 const { Scattered, TEST_TIMEOUT } = require('./lib/scattered');
@@ -148,6 +149,37 @@ test('the preferred layer is what comes, on each agent', async () => {
   expect(all.map(({ order }) => order)).toEqual(
     all.map(() => ({ lost: 0, duplicates: 0, reordered: 0 })),
   );
+});
+
+test('a Consumer over a cold pipe that the app pauses at once stays paused', async () => {
+  for (const listener of far) {
+    const heard = await listener.consume(source.producer);
+
+    await heard.consumer.pause();
+
+    const silentSince = wallClock();
+
+    await source.frames(FRAMES);
+    expect(heard.sentTimes.filter((time) => time > silentSince)).toEqual([]);
+    expect(heard.consumer.paused).toBe(true);
+    await heard.consumer.resume();
+    await hearsLayer(heard, TOP);
+  }
+});
+
+test('a Consumer that is made paused begins with the top layer once it is resumed', async () => {
+  const all = await Promise.all(
+    [near, ...far].map((listener) => listener.consume(source.producer, { paused: true })),
+  );
+
+  await source.frames(FRAMES);
+  expect(all.map(({ payloads }) => payloads.length)).toEqual([0, 0, 0]);
+  await Promise.all(all.map(({ consumer }) => consumer.resume()));
+  await Promise.all(all.map((heard) => hearsLayer(heard, TOP)));
+  for (const { payloads, order } of all) {
+    expect(markOf(payloads[0] ?? Buffer.alloc(0))).toBe(TOP);
+    expect(order).toEqual({ lost: 0, duplicates: 0, reordered: 0 });
+  }
 });
 
 /**
