@@ -51,6 +51,12 @@ const MODES = {
       MEDIASOUP_HORIZONTAL_MAX_PARTS: '3',
     }),
   },
+  shared: {
+    text: 'our module and one agent, all Workers on one mediasoup-worker',
+    ours: true,
+    agents: 1,
+    env: () => ({ MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST: '1' }),
+  },
   stub: {
     text: 'mediasoup itself with the stub as its worker, and three agents',
     ours: false,
@@ -68,6 +74,7 @@ const RESERVED = [
   'MEDIASOUP_HORIZONTAL_PLACEMENT',
   'MEDIASOUP_HORIZONTAL_SOCKET',
   'MEDIASOUP_HORIZONTAL_TICKET',
+  'MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST',
 ];
 
 /** The worker that the caller named with mediasoup's own variable. */

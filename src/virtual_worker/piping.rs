@@ -324,6 +324,9 @@ impl VirtualWorker {
             Effect::Create { id, .. } => self.objects.get(id).is_none(),
             _ => self.objects.get(request.handler_id).is_none(),
         };
+        if gone && asks_observer(request.method) {
+            return answer_observer(request.id, out);
+        }
         if gone {
             return super::routing::refuse_unknown(&request, out);
         }
@@ -424,8 +427,14 @@ impl VirtualWorker {
         } else {
             format!("Producer not found [producerId:{}]", pipe.producer)
         };
+        let closed = self.objects.get(&pipe.producer).is_none();
         for message in pipe.waiting {
-            self.refuse_waiting_as(ErrorKind::NotFoundError, &message, &why, out);
+            match message.envelope() {
+                Envelope::Request(request) if closed && asks_observer(request.method) => {
+                    answer_observer(request.id, out);
+                }
+                _ => self.refuse_waiting_as(ErrorKind::NotFoundError, &message, &why, out),
+            }
         }
         let stands_in = self.pipes.pair(pipe.pair).is_some_and(|pair| pair.stands_in);
         if stands_in && self.pipes.pipes_where(|other| other.pair == pipe.pair).is_empty() {
@@ -440,6 +449,17 @@ impl VirtualWorker {
             self.release_one(pipe, user, out);
         }
     }
+}
+
+fn asks_observer(method: Method) -> bool {
+    matches!(method, Method::RtpobserverAddProducer | Method::RtpobserverRemoveProducer)
+}
+
+/// What an observer was asked about a Producer before one of the two closed: one worker would have
+/// done it, and then undone it.
+fn answer_observer(library_id: u32, out: &mut Vec<Output>) {
+    let answer = compose::accepted(library_id, None);
+    out.push(Output::Library(answer.into_bytes().freeze()));
 }
 
 fn body_of(message: &Message) -> Option<request::Body> {

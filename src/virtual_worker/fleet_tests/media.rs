@@ -300,3 +300,36 @@ fn simulcast_starts_when_all_streams_are_there() {
     assert_eq!(fleet.worker.next_tick(), None);
     assert_eq!(fleet.heard().len(), 1, "the scores of the origin only");
 }
+
+#[test]
+fn what_an_observer_was_asked_before_a_close_is_done() {
+    for close_observer in [false, true] {
+        let mut fleet = producing(Hosts::One, Media::Opus);
+        fleet.ok(Method::RouterCreateAudiolevelobserver, "r", bodies::create_audio_level("o", -50));
+        // The pipe cannot start yet.
+        let mut out = Vec::new();
+        for pair in fleet.worker.pipes.pairs_where(|_| true) {
+            fleet.worker.drop_pair(pair, "a test", &mut out);
+        }
+        fleet.take(out);
+        fleet.settle();
+        fleet.held.insert(HOME);
+        let add = bodies::add_producer("p");
+        let added = fleet.ask(Method::RtpobserverAddProducer, "o", add);
+        let remove = bodies::remove_producer("p");
+        let removed = fleet.ask(Method::RtpobserverRemoveProducer, "o", remove);
+        let closed = if close_observer {
+            fleet.ask(Method::RouterCloseRtpobserver, "r", bodies::close_observer("o"))
+        } else {
+            fleet.ask(Method::TransportCloseProducer, "t0", bodies::close_producer("p"))
+        };
+        fleet.held.clear();
+        fleet.settle();
+        for id in [added, removed, closed] {
+            assert_eq!(fleet.answer(id), Some(Ok(None)), "{close_observer}");
+        }
+        fleet.ok(Method::WorkerCloseRouter, "", bodies::close_router("r"));
+        assert_eq!(fleet.left(), 0);
+        assert_eq!(fleet.worker.requests_under_way(), 0);
+    }
+}
