@@ -6,9 +6,11 @@ const { WorkerClosedError } = require('mediasoup-upstream/errors');
 const { toSettings } = require('./connections');
 const { createWorkerWith } = require('./create-worker');
 const { loadBinding, stubPath, unwrap } = require('./native');
+const { toPlacement } = require('./placement');
 
 /** @import { LocalConnection, MockConnection, RemoteConnection } from './connections' */
 /** @import { NativeCore } from './native' */
+/** @import { PlacementFunction } from './placement' */
 
 /** Folder of the mediasoup package that this one drives. */
 const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream')), '..', '..');
@@ -23,11 +25,16 @@ const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream
  * @property {string[]} [selfAddresses] Further addresses and names of the app's own host.
  * @property {'auto' | 'identity'} [announcedMode] Whether announced addresses that are not the
  * app's own are replaced by the agent's (`auto`, the default) or kept (`identity`).
- * @property {'home' | 'scatter'} [placement] Where the objects of a Router live: with it (`home`,
- * the default), or every transport on another mediasoup-worker than the one before (`scatter`, for
- * tests).
+ * @property {'home' | 'pack' | 'leastLoaded' | 'roundRobin' | 'region' | 'scatter' |
+ * PlacementFunction} [placement] Where Workers, and the transports of a Router whose mediasoup-worker
+ * is busy, go. Default `pack`; `home` keeps every Router on one mediasoup-worker, as mediasoup does.
+ * @property {number} [watermark] The share of a core below which a mediasoup-worker takes more.
+ * Default 0.6.
  * @property {number} [maxParts] On how many mediasoup-workers the objects of one Worker may live.
- * Default 1, with `scatter` 3.
+ * Default 32, with `scatter` 3.
+ * @property {string} [region] Where the app is, for `region` and for placement functions.
+ * @property {number} [workersPerHost] The most mediasoup-workers of a host that placement counts on.
+ * Default: what the host says, which is its number of cores.
  */
 
 /**
@@ -53,6 +60,7 @@ class Horizontal {
   constructor(connections, options = {}) {
     this.#initial = connections === undefined ? 'environment' : [...connections];
     this.#options = options;
+    toPlacement(options);
 
     if (this.#initial !== 'environment') {
       this.#initial.forEach(toSettings);
@@ -156,7 +164,8 @@ class Horizontal {
 
     const { NativeCore } = loadBinding();
     const core = new NativeCore();
-    const { connectTimeoutMs, selfAddresses, announcedMode, placement, maxParts } = this.#options;
+    const { connectTimeoutMs, selfAddresses, announcedMode } = this.#options;
+    const { settings: placement, chooser } = toPlacement(this.#options);
 
     this.#socket = unwrap(
       core.start(
@@ -164,12 +173,12 @@ class Horizontal {
           connectTimeoutMs: connectTimeoutMs ?? null,
           selfAddresses: selfAddresses ?? [],
           announcedMode: announcedMode ?? null,
-          placement: placement ?? null,
-          maxParts: maxParts ?? null,
+          placement,
           environment: process.env,
           stub: stubPath,
           mediasoupDir: MEDIASOUP_DIR,
         }),
+        chooser,
       ),
     );
 

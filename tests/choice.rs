@@ -15,7 +15,10 @@ use mediasoup_horizontal::{
     connection::{
         BoxFuture, Connection, DtlsFiles, InPlaceWorker, Load, SpawnError, SpawnRequest, WorkerLink,
     },
-    core::choice::{Found, NoWorker, Place, Role, Source, find},
+    core::{
+        choice::{Found, NoWorker, Place, Role, Source, find},
+        rules::Rules,
+    },
     queue,
 };
 use parking_lot::Mutex;
@@ -164,7 +167,7 @@ impl Fleet {
             asked: Arc::clone(&self.asked),
             given_up: Arc::default(),
         });
-        self.sources.push(Source { connection: fake.clone(), own_workers: Arc::default() });
+        self.sources.push(Source::new(fake.clone()));
         self.fakes.push(fake);
         self
     }
@@ -178,7 +181,8 @@ impl Fleet {
             worker_bin: None,
         };
         let role = Role::Home { in_place: true };
-        find(&self.sources, &request, role, Instant::now() + DEADLINE).await
+        let deadline = Instant::now() + DEADLINE;
+        find(&self.sources, &request, role, &Rules::default(), 7, deadline).await
     }
 
     async fn place(&self) -> Place {

@@ -28,9 +28,10 @@ use mediasoup_horizontal::{
     },
     core::{
         Core, Failure, Ticket,
-        config::{self, ONE_PART, Options},
+        config::{self, Options},
     },
     stub::protocol::{self, Kind},
+    virtual_worker::Spread,
 };
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
@@ -39,7 +40,7 @@ const AT_ONCE: Duration = Duration::from_secs(4);
 
 fn start() -> (Core, MockHandle) {
     let book = config::address_book(&Options::default()).unwrap();
-    let core = Core::start(book, Duration::from_secs(2), ONE_PART).unwrap();
+    let core = Core::start(book, Duration::from_secs(2), Spread::ONE_PART).unwrap();
     let mock = MockConnection::new(MockConnectionOptions::default());
     let handle = mock.handle();
     core.add(Arc::new(mock));

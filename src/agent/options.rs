@@ -1,9 +1,12 @@
 //! What an agent needs to know.
 
-use std::{collections::BTreeMap, thread::available_parallelism, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::AddressOptions;
-use crate::net::{Timing, Tokens};
+use crate::{
+    net::{Timing, Tokens},
+    worker_process::cpu::cores,
+};
 
 /// Options of an agent.
 #[derive(Debug, Clone)]
@@ -38,9 +41,4 @@ impl Default for AgentOptions {
             grace: Duration::from_secs(5),
         }
     }
-}
-
-/// Cores that this process may use: affinity and cgroup quota count.
-pub(super) fn cores() -> usize {
-    available_parallelism().map_or(1, usize::from)
 }

@@ -8,7 +8,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{AgentOptions, WorkerSource, options::cores, session::Session};
+use super::{AgentOptions, WorkerSource, session::Session};
 use crate::{
     addresses::HostAddresses,
     net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, accept},
@@ -16,6 +16,7 @@ use crate::{
         AgentReply, Hello, Limits, LoadReport, MAX_MESSAGE, MAX_PAYLOAD, Refusal, RefusalCode,
         Welcome, WorkerOffer,
     },
+    worker_process::cpu::{CpuSampler, cores},
 };
 
 /// Who an agent is.
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     /// One permit for each worker that may still start.
     pub(super) worker_slots: Arc<Semaphore>,
     session_slots: Arc<Semaphore>,
+    /// Measures the workers of every session.
+    pub(super) sampler: CpuSampler,
     pub(super) stopping: watch::Sender<bool>,
 }
 
@@ -63,7 +66,8 @@ impl Shared {
     pub(super) fn load(&self) -> LoadReport {
         let max_workers = self.options.max_workers;
         let free = self.worker_slots.available_permits();
-        LoadReport { workers: max_workers.saturating_sub(free), max_workers }
+        let workers = max_workers.saturating_sub(free);
+        LoadReport { workers, max_workers, ..LoadReport::default() }
     }
 }
 
@@ -85,6 +89,7 @@ impl Server {
         let shared = Shared {
             worker_slots: slots(options.max_workers),
             session_slots: slots(options.max_sessions),
+            sampler: CpuSampler::default(),
             stopping: watch::Sender::new(false),
             host: HostIdentity::of_this_process(),
             options,

@@ -115,7 +115,7 @@ impl Session {
                 // Cancel-safe: an interval keeps its schedule.
                 _ = load.tick() => {
                     // A full queue has older loads in it: this one can be missed.
-                    let _ = self.writer.outbound.try_send(Frame::link(Body::Load(self.shared.load())));
+                    let _ = self.writer.outbound.try_send(Frame::link(Body::Load(self.workers.load())));
                 }
                 // Cancel-safe: the channel keeps what was not received. The sender is in `workers`.
                 Some(handle) = self.gone.recv() => self.workers.remove(handle),

@@ -10,7 +10,10 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{CONNECT_TIMEOUT, Core};
+use super::{
+    CONNECT_TIMEOUT, Core,
+    placement::{ConfiguredPlacement, PlacementError},
+};
 use crate::{
     MEDIASOUP_VERSION,
     addresses::{
@@ -18,13 +21,12 @@ use crate::{
         book::AddressBook, interfaces,
     },
     connection::{
-        Connection,
+        Connection, HostLoad,
         local::{LocalConnection, LocalOptions},
         mock::{MockConnection, MockConnectionOptions},
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
     net::{InvalidToken, InvalidUrl, Token},
-    virtual_worker::Spread,
     worker_process::{Binaries, BinarySources, Environment, InstalledWorker},
 };
 
@@ -34,18 +36,11 @@ pub const AGENTS: &str = "MEDIASOUP_HORIZONTAL_AGENTS";
 pub const TOKEN: &str = "MEDIASOUP_HORIZONTAL_TOKEN";
 /// Connect timeout in milliseconds.
 pub const CONNECT_TIMEOUT_MS: &str = "MEDIASOUP_HORIZONTAL_CONNECT_TIMEOUT_MS";
-/// `0`: the process that mediasoup spawns never becomes the worker itself.
+/// `0`: the process that mediasoup spawns never becomes the worker itself; `1`: on this host it
+/// always does.
 pub const EXEC_IN_PLACE: &str = "MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE";
 /// Further addresses and names of the app's own host.
 pub const SELF_ADDRESSES: &str = "MEDIASOUP_HORIZONTAL_SELF_ADDRESSES";
-/// Where the objects of one Router live: `home` or `scatter`.
-pub const PLACEMENT: &str = "MEDIASOUP_HORIZONTAL_PLACEMENT";
-/// On how many real workers the objects of one Worker may live.
-pub const MAX_PARTS: &str = "MEDIASOUP_HORIZONTAL_MAX_PARTS";
-/// As many where nobody says how many, once they are more than one at all.
-const SCATTER_PARTS: usize = 3;
-/// A Worker of the app on one real worker, as mediasoup has it.
-pub const ONE_PART: Spread = Spread { max_parts: 1, scatter: false };
 /// Name of the connection to this host.
 const LOCAL: &str = "local";
 
@@ -56,8 +51,8 @@ pub struct Options {
     pub connect_timeout_ms: Option<u64>,
     pub self_addresses: Vec<String>,
     pub announced_mode: Option<Announced>,
-    pub placement: Option<Placement>,
-    pub max_parts: Option<NonZeroUsize>,
+    #[serde(default, rename = "placement")]
+    pub placing: ConfiguredPlacement,
     /// The app's environment, copied where it may be read.
     pub environment: HashMap<String, String>,
     /// Path of the stub, which is never taken for a worker.
@@ -73,16 +68,6 @@ pub enum Announced {
     Identity,
 }
 
-/// Where the objects of one Router live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Placement {
-    /// With the Router.
-    Home,
-    /// Every transport on the next real worker in turn. For tests.
-    Scatter,
-}
-
 /// One connection to make. No `Debug`: tokens are secrets.
 #[derive(Clone, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
@@ -92,7 +77,8 @@ pub enum ConnectionSettings {
     Environment,
     Local {
         worker_bin: Option<PathBuf>,
-        exec_in_place: bool,
+        /// `None`: where its Worker has one part only.
+        exec_in_place: Option<bool>,
     },
     Remote {
         url: String,
@@ -101,6 +87,10 @@ pub enum ConnectionSettings {
     },
     Mock {
         name: String,
+        cores: Option<NonZeroUsize>,
+        region: Option<String>,
+        /// What each of its workers takes, in thousandths of a core.
+        cpu: Option<u32>,
     },
 }
 
@@ -117,10 +107,8 @@ pub enum ConfigError {
     Interfaces(#[from] std::io::Error),
     #[error("{CONNECT_TIMEOUT_MS}={value}: {source}")]
     Timeout { value: String, source: ParseIntError },
-    #[error("{PLACEMENT}={0}: neither home nor scatter")]
-    Placement(String),
-    #[error("{MAX_PARTS}={value}: {source}")]
-    MaxParts { value: String, source: ParseIntError },
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
 }
 
 impl Options {
@@ -143,28 +131,8 @@ impl Options {
         Ok(configured.map_or(CONNECT_TIMEOUT, Duration::from_millis))
     }
 
-    /// Over how many real workers one Worker may spread, and how.
-    pub fn spread(&self) -> Result<Spread, ConfigError> {
-        let placement = match (self.placement, self.variable(PLACEMENT)) {
-            (Some(placement), _) => placement,
-            (None, None | Some("home")) => Placement::Home,
-            (None, Some("scatter")) => Placement::Scatter,
-            (None, Some(other)) => return Err(ConfigError::Placement(other.to_owned())),
-        };
-        let max_parts = match (self.max_parts, self.variable(MAX_PARTS)) {
-            (Some(configured), _) => Some(configured),
-            (None, Some(value)) => {
-                let wrong = |source| ConfigError::MaxParts { value: value.to_owned(), source };
-                Some(value.parse().map_err(wrong)?)
-            }
-            (None, None) => None,
-        };
-        let scatter = placement == Placement::Scatter;
-        let unsaid = if scatter { SCATTER_PARTS } else { ONE_PART.max_parts };
-        Ok(Spread { max_parts: max_parts.map_or(unsaid, NonZeroUsize::get), scatter })
-    }
-
-    fn variable(&self, name: &str) -> Option<&str> {
+    /// A variable of the environment that says something.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
@@ -205,8 +173,15 @@ pub fn connect(
         ConnectionSettings::Remote { url, token, ca } => {
             vec![remote(core, options, &url, token.as_deref(), ca)?]
         }
-        ConnectionSettings::Mock { name } => {
-            let options = MockConnectionOptions { name, ..MockConnectionOptions::default() };
+        ConnectionSettings::Mock { name, cores, region, cpu } => {
+            let defaults = MockConnectionOptions::default();
+            let labels = region.map(|region| ("region".to_owned(), region)).into_iter().collect();
+            let cores = cores.map(NonZeroUsize::get);
+            let max_workers = cores.unwrap_or(defaults.max_workers);
+            let cores = cores.unwrap_or(defaults.host_load.cores);
+            let host_load = HostLoad { cores, labels, ..defaults.host_load };
+            let cpu = cpu.unwrap_or(defaults.cpu);
+            let options = MockConnectionOptions { name, max_workers, host_load, cpu, ..defaults };
             vec![Arc::new(MockConnection::new(options))]
         }
     })
@@ -221,7 +196,7 @@ fn environment(core: &Core, options: &Options) -> Result<Vec<Arc<dyn Connection>
         .filter(|url| !url.is_empty())
         .collect();
     if urls.is_empty() {
-        let in_place = options.variable(EXEC_IN_PLACE) != Some("0");
+        let in_place = options.variable(EXEC_IN_PLACE).map(|value| value != "0");
         return Ok(vec![local(options, None, in_place)?]);
     }
     urls.into_iter().map(|url| remote(core, options, url, None, None)).collect()
@@ -261,8 +236,12 @@ fn without_secrets(text: &str) -> String {
 fn local(
     options: &Options,
     worker_bin: Option<&Path>,
-    in_place: bool,
+    in_place: Option<bool>,
 ) -> Result<Arc<dyn Connection>, ConfigError> {
+    let in_place = match in_place {
+        Some(in_place) => in_place,
+        None => options.placement()?.spread.max_parts == 1,
+    };
     let explicit = worker_bin.map(|path| format!("{MEDIASOUP_VERSION}={}", path.display()));
     let installed = options.mediasoup_dir.as_ref().map(|dir| InstalledWorker {
         path: dir.join("worker/out/Release/mediasoup-worker"),
@@ -306,48 +285,6 @@ fn this_host() -> Result<HostAddresses, ConfigError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn spreads_as_told() {
-        let spread = |max_parts, scatter| Spread { max_parts, scatter };
-        let table = [
-            ("{}", None, None, spread(1, false)),
-            ("{}", Some("home"), None, spread(1, false)),
-            ("{}", Some(" scatter "), None, spread(3, true)),
-            ("{}", Some("scatter"), Some("5"), spread(5, true)),
-            ("{}", None, Some("2"), spread(2, false)),
-            ("{}", Some(""), Some(""), spread(1, false)),
-            (r#"{"placement":"home"}"#, Some("scatter"), None, spread(1, false)),
-            (r#"{"placement":"scatter","maxParts":2}"#, Some("home"), Some("9"), spread(2, true)),
-        ];
-        for (json, placement, max_parts, expected) in table {
-            let options = options(json, placement, max_parts);
-            assert_eq!(options.spread().unwrap(), expected, "{json} {placement:?} {max_parts:?}");
-        }
-    }
-
-    #[test]
-    fn refuses_what_is_no_spread() {
-        for (placement, max_parts) in
-            [(Some("elsewhere"), None), (None, Some("0")), (None, Some("-1")), (None, Some("two"))]
-        {
-            let error = options("{}", placement, max_parts).spread().unwrap_err().to_string();
-            let value = placement.or(max_parts).unwrap();
-            assert!(error.contains(&format!("={value}: ")), "{error}");
-        }
-    }
-
-    fn options(json: &str, placement: Option<&str>, max_parts: Option<&str>) -> Options {
-        let mut value: serde_json::Value = serde_json::from_str(json).unwrap();
-        let environment: HashMap<&str, &str> =
-            [placement.map(|value| (PLACEMENT, value)), max_parts.map(|value| (MAX_PARTS, value))]
-                .into_iter()
-                .flatten()
-                .collect();
-        value["selfAddresses"] = serde_json::json!([]);
-        value["environment"] = serde_json::json!(environment);
-        serde_json::from_value(value).unwrap()
-    }
 
     #[test]
     fn a_wrong_url_is_shown_without_its_secrets() {

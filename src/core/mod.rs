@@ -4,7 +4,9 @@
 pub mod choice;
 pub mod config;
 mod part_source;
+pub mod placement;
 pub mod relay;
+pub mod rules;
 mod settings;
 pub mod single;
 mod stub_server;
@@ -13,7 +15,7 @@ use std::{
     collections::HashMap,
     io,
     os::unix::net::UnixListener as StdUnixListener,
-    sync::{Arc, Weak, atomic::AtomicUsize, mpsc},
+    sync::{Arc, Weak, mpsc},
     thread,
     time::Duration,
 };
@@ -26,7 +28,10 @@ use tokio::{
     sync::watch,
 };
 
-use self::choice::{NoWorker, Source};
+use self::{
+    choice::{NoWorker, Source},
+    rules::Rules,
+};
 use crate::{addresses::book::AddressBook, connection::Connection, virtual_worker::Spread};
 
 /// How long `createWorker` may take to find a worker.
@@ -87,14 +92,25 @@ pub struct Inner {
     book: Arc<AddressBook>,
     connect_timeout: Duration,
     spread: Spread,
+    rules: Rules,
 }
 
 impl Core {
-    /// Binds the socket for stubs and starts the thread. Stubs may connect once this returns.
+    /// A core whose connections are chosen by the policy of `spread` and nothing else.
     pub fn start(
         book: Arc<AddressBook>,
         connect_timeout: Duration,
         spread: Spread,
+    ) -> Result<Self, StartError> {
+        Self::start_with(book, connect_timeout, spread, Rules::of(spread.policy))
+    }
+
+    /// Binds the socket for stubs and starts the thread. Stubs may connect once this returns.
+    pub fn start_with(
+        book: Arc<AddressBook>,
+        connect_timeout: Duration,
+        spread: Spread,
+        rules: Rules,
     ) -> Result<Self, StartError> {
         let bound = bind().map_err(StartError::Socket)?;
         let inner = Arc::new(Inner {
@@ -104,6 +120,7 @@ impl Core {
             book,
             connect_timeout,
             spread,
+            rules,
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =
@@ -150,10 +167,7 @@ impl Core {
 
     /// Adds a source of workers.
     pub fn add(&self, connection: Arc<dyn Connection>) {
-        self.inner
-            .sources
-            .lock()
-            .push(Source { connection, own_workers: Arc::new(AtomicUsize::new(0)) });
+        self.inner.sources.lock().push(Source::new(connection));
         self.inner.update_fleet();
     }
 

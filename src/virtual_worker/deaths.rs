@@ -29,6 +29,7 @@ impl VirtualWorker {
             self.part_failed(part, why, out);
             return Fate::LivesOn;
         }
+        self.growth.forget(part);
         if self.dies_with(part) {
             self.parts.remove(part);
             return Fate::Dies;
@@ -93,7 +94,7 @@ impl VirtualWorker {
         }
     }
 
-    fn answer_for(&mut self, part: PartId, out: &mut Vec<Output>) {
+    pub(super) fn answer_for(&mut self, part: PartId, out: &mut Vec<Output>) {
         for pending in self.requests.take_all(part) {
             match pending {
                 Pending::App(app) => {
@@ -115,7 +116,7 @@ impl VirtualWorker {
         }
     }
 
-    fn drop_pairs_of(&mut self, part: PartId, out: &mut Vec<Output>) {
+    pub(super) fn drop_pairs_of(&mut self, part: PartId, out: &mut Vec<Output>) {
         // Pipes first: consumers elsewhere hear that their Producer is gone.
         for pipe in self.pipes.pipes_where(|pipe| pipe.from == part) {
             self.close_pipe(pipe, false, true, out);

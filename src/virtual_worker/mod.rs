@@ -5,6 +5,7 @@ mod closes;
 mod deaths;
 mod facts;
 mod gather;
+mod growth;
 mod objects;
 mod parts;
 mod pipes;
@@ -25,11 +26,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
+pub use growth::{PartLoad, Spread};
 pub use objects::{Object, ObjectKind, Objects, PartId};
 
 use self::{
     facts::Facts,
     gather::Gathers,
+    growth::Growth,
     parts::Parts,
     pipes::Pipes,
     requests::{AppRequest, Pending, Requests},
@@ -72,15 +75,6 @@ pub enum Fate {
     Dies,
 }
 
-/// Where the objects of one Router may live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Spread {
-    /// How many parts a virtual worker may have, its home included. 1: as mediasoup.
-    pub max_parts: usize,
-    /// Every transport goes to the next part, in turn. For tests.
-    pub scatter: bool,
-}
-
 /// One Worker of the app and the real workers behind it.
 pub struct VirtualWorker {
     /// Process id that the library knows its worker by.
@@ -95,6 +89,7 @@ pub struct VirtualWorker {
     shadows: Shadows,
     requests: Requests,
     gathers: Gathers,
+    growth: Growth,
     /// The settings that further parts start with.
     settings: Option<worker::UpdateSettingsRequest>,
     /// `WORKER_CLOSE` left.
@@ -118,6 +113,7 @@ impl VirtualWorker {
             shadows: Shadows::default(),
             requests: Requests::default(),
             gathers: Gathers::default(),
+            growth: Growth::default(),
             settings: None,
             closing: false,
             now: Duration::ZERO,
@@ -474,11 +470,13 @@ impl VirtualWorker {
         self.now = self.now.max(now);
         self.close_idle_pipes(out);
         self.end_shadows(out);
+        self.close_empty_parts(out);
     }
 
     /// When [`VirtualWorker::tick`] has something to do, if it has.
     pub fn next_tick(&self) -> Option<Duration> {
-        [self.next_idle_pipe(), self.next_shadow()].into_iter().flatten().min()
+        let times = [self.next_idle_pipe(), self.next_shadow(), self.next_empty_part()];
+        times.into_iter().flatten().min()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
         Envelope, Message, compose,
         fbs::{request, request::Method, worker},
     },
+    placement::{Policy, Wish},
 };
 
 /// One real worker.
@@ -18,6 +19,7 @@ pub enum Part {
     /// It is being started; these messages of the library need it.
     Opening {
         waiting: Vec<Message>,
+        wish: Wish,
     },
     Open {
         host: Host,
@@ -68,7 +70,7 @@ impl Parts {
     /// Keeps a message for a part that is not open yet. Gives it back if the part is.
     pub fn wait(&mut self, part: PartId, message: Message) -> Option<Message> {
         match self.by_id.get_mut(&part) {
-            Some(Part::Opening { waiting }) => {
+            Some(Part::Opening { waiting, .. }) => {
                 waiting.push(message);
                 None
             }
@@ -76,9 +78,17 @@ impl Parts {
         }
     }
 
-    fn start(&mut self) -> PartId {
+    /// What a part that is not open yet is for.
+    pub fn wish(&self, part: PartId) -> Option<&Wish> {
+        match self.by_id.get(&part)? {
+            Part::Opening { wish, .. } => Some(wish),
+            Part::Open { .. } => None,
+        }
+    }
+
+    pub fn start(&mut self, wish: Wish) -> PartId {
         self.last = PartId(self.last.0 + 1);
-        self.by_id.insert(self.last, Part::Opening { waiting: Vec::new() });
+        self.by_id.insert(self.last, Part::Opening { waiting: Vec::new(), wish });
         self.last
     }
 }
@@ -89,11 +99,8 @@ impl VirtualWorker {
         self.spread.max_parts > 1
     }
 
-    /// The part for the next transport of the Router.
-    pub(super) fn place(&mut self, router: &str, out: &mut Vec<Output>) -> PartId {
-        if !self.spread.scatter {
-            return self.home;
-        }
+    /// The next part for a transport of the Router, whatever their loads.
+    pub(super) fn place_in_turn(&mut self, router: &str, out: &mut Vec<Output>) -> PartId {
         let Some(facts) = self.facts.routers.get_mut(router) else { return self.home };
         // The first one leaves home at once: scattering is there to try that.
         facts.turn += 1;
@@ -107,40 +114,48 @@ impl VirtualWorker {
         if let Some(part) = all.get(turn % slots) {
             return *part;
         }
-        let part = self.parts.start();
+        let part = self.parts.start(Wish { router: router.to_owned(), ..Wish::default() });
         out.push(Output::OpenPart(part));
         part
     }
 
     /// A further worker runs.
     pub fn part_opened(&mut self, part: PartId, host: Host, out: &mut Vec<Output>) {
-        let Some(Part::Opening { waiting }) = self.parts.by_id.get_mut(&part) else { return };
+        let Some(Part::Opening { waiting, .. }) = self.parts.by_id.get_mut(&part) else { return };
         let waiting = std::mem::take(waiting);
         self.parts.by_id.insert(part, Part::Open { host });
+        self.growth.opened(self.now);
         if let Some(settings) = self.settings.clone() {
             let body = request::Body::WorkerUpdateSettingsRequest(Box::new(settings));
             self.ask(part, Method::WorkerUpdateSettings, "", Some(body), Own::Any, out);
         }
-        self.replay(part, waiting, out);
+        self.replay(waiting, out);
     }
 
-    /// A further worker could not be started: what was meant for it stays home.
+    /// A further worker could not be started: what was meant for it goes to those that there are.
     pub fn part_failed(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) {
         let Some(Part::Opening { .. }) = self.parts.by_id.get(&part) else { return };
-        let Some(Part::Opening { waiting }) = self.parts.remove(part) else { return };
-        out.push(Output::Diagnostic(format!(
-            "no further worker for this Router, what was meant for it stays on its home: {why}"
-        )));
-        self.parts.exhausted = true;
-        self.objects.move_all(part, self.home);
-        self.replay(self.home, waiting, out);
+        let Some(Part::Opening { waiting, .. }) = self.parts.remove(part) else { return };
+        self.growth.forget(part);
+        if self.growth.failed(self.now) {
+            out.push(Output::Diagnostic(format!(
+                "no further worker, what was meant for it stays on those that there are: {why}"
+            )));
+        }
+        self.parts.exhausted = self.spread.policy == Policy::Scatter;
+        for id in self.objects.on(part) {
+            let server = self.objects.get(&id).and_then(|object| object.server.clone());
+            let instead = self.instead_of(server.as_deref());
+            self.objects.move_one(&id, instead);
+        }
+        self.replay(waiting, out);
     }
 
-    fn replay(&mut self, part: PartId, waiting: Vec<Message>, out: &mut Vec<Output>) {
+    fn replay(&mut self, waiting: Vec<Message>, out: &mut Vec<Output>) {
         for message in waiting {
             match message.envelope() {
                 Envelope::Request(request) if super::tracking::makes_transport(request.method) => {
-                    self.create_transport(part, message, out);
+                    self.create_transport(message, out);
                 }
                 _ => self.from_library(message.into_bytes(), out),
             }

@@ -82,7 +82,7 @@ impl Fleet {
         let names: [&str; 0] = [];
         let set = SelfSet::new([], names, |_| None, names);
         let book = Arc::new(AddressBook::new(set, AnnouncedMode::Auto));
-        let spread = Spread { max_parts, scatter: max_parts > 1 };
+        let spread = if max_parts > 1 { Spread::scatter(max_parts) } else { Spread::ONE_PART };
         let virtual_worker = VirtualWorker::new(1, place(), book, spread);
         let home = virtual_worker.home();
         let mut fleet = Self {

@@ -139,6 +139,7 @@ function appVariables(mode, url) {
   return {
     ...(url && { MEDIASOUP_HORIZONTAL_AGENTS: url }),
     ...(mode === WAITING && { MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE: '0' }),
+    ...(mode === IN_PLACE && { MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE: '1' }),
     ...(mode.workerBin && { TEST_APP_WORKER_BIN: mode.workerBin }),
   };
 }

@@ -8,10 +8,11 @@ use tokio::{
 };
 
 use super::{
-    Shared, Spawn, Status, dialing,
+    Host, Shared, Spawn, Status, dialing,
     session::{End, Session},
 };
 use crate::{
+    connection::HostLoad,
     net::{Dial, DialError},
     wire::Welcome,
 };
@@ -94,7 +95,10 @@ impl Manager {
             agent = %welcome.agent_id.escape_debug(),
             "connected"
         );
-        self.shared.load.send_replace(Some(welcome.load));
+        self.shared.load.send_replace(Some(welcome.load.clone()));
+        let (cores, labels) = (welcome.cores, welcome.labels.clone());
+        let load = HostLoad { cores, labels, ..HostLoad::default() };
+        *self.shared.host.lock() = Host { load, measured_at: None };
         self.shared.status.send_replace(Status::Connected(Arc::clone(&welcome)));
         let mut session = Session::new(Arc::clone(&self.shared), link, welcome);
         for spawn in self.waiting.drain(..) {

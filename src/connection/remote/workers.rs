@@ -1,6 +1,10 @@
 //! The workers of one open link, as the controller knows them.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use tokio::{
@@ -35,6 +39,8 @@ enum Fate {
 enum Worker {
     Starting(Reply),
     Running {
+        /// On the agent's host.
+        pid: u32,
         /// `None` once its reader was told the end.
         events: Option<queue::Sender<WorkerEvent>>,
         fate: watch::Sender<Fate>,
@@ -109,7 +115,7 @@ impl Workers {
             Body::Stderr(bytes) => self.deliver(handle, WorkerEvent::Stderr(bytes)).await,
             Body::Exited(report) => {
                 match self.table.remove(&handle) {
-                    Some(Worker::Running { events, fate }) => {
+                    Some(Worker::Running { events, fate, .. }) => {
                         fate.send_replace(Fate::Gone);
                         if let Some(events) = events {
                             tell_end(&events, Exit::from(report));
@@ -153,7 +159,7 @@ impl Workers {
             fate: fate.subscribe(),
         };
         tokio::spawn(forward.run());
-        self.table.insert(handle, Worker::Running { events: Some(events), fate });
+        self.table.insert(handle, Worker::Running { pid: spawned.pid, events: Some(events), fate });
         // A caller that gave up drops the link here, which frees the worker.
         let _ = reply.send(Ok(WorkerLink {
             pid: spawned.pid,
@@ -165,7 +171,7 @@ impl Workers {
     }
 
     async fn deliver(&mut self, handle: u32, event: WorkerEvent) -> Result<(), LinkLost> {
-        let Some(Worker::Running { events, fate }) = self.table.get_mut(&handle) else {
+        let Some(Worker::Running { events, fate, .. }) = self.table.get_mut(&handle) else {
             return Err(unexpected("output", handle));
         };
         let Some(sender) = events else {
@@ -195,7 +201,7 @@ impl Workers {
                 Worker::Starting(reply) => {
                     let _ = reply.send(Err(error.clone()));
                 }
-                Worker::Running { events, fate } => {
+                Worker::Running { events, fate, .. } => {
                     fate.send_replace(Fate::Gone);
                     if let Some(events) = events {
                         tell_end(&events, exit.clone());
@@ -204,6 +210,15 @@ impl Workers {
             }
         }
         self.count();
+    }
+
+    /// Loads that the agent told by handle, by process id. What it invents is left out.
+    pub(super) fn by_pid(&self, loads: &[(u32, u32)]) -> BTreeMap<u32, u32> {
+        let known = |(handle, load): &(u32, u32)| match self.table.get(handle)? {
+            Worker::Running { pid, .. } => Some((*pid, *load)),
+            Worker::Starting(_) => None,
+        };
+        loads.iter().filter_map(known).collect()
     }
 
     fn count(&self) {

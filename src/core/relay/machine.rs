@@ -6,7 +6,8 @@ use bytes::BytesMut;
 
 use crate::{
     addresses::book::Host,
-    virtual_worker::{Fate, Output, PartId, VirtualWorker},
+    placement::Wish,
+    virtual_worker::{Fate, Output, PartId, PartLoad, VirtualWorker},
 };
 
 /// A state machine between the library and its workers.
@@ -19,6 +20,14 @@ pub trait Machine {
     fn part_died(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) -> Fate;
     fn tick(&mut self, now: Duration, out: &mut Vec<Output>);
     fn next_tick(&self) -> Option<Duration>;
+
+    /// Takes what was measured of the parts.
+    fn part_loads(&mut self, _loads: &[PartLoad]) {}
+
+    /// What the part that it asks for is for.
+    fn wish(&self, _part: PartId) -> Wish {
+        Wish::default()
+    }
 }
 
 impl Machine for VirtualWorker {
@@ -52,5 +61,13 @@ impl Machine for VirtualWorker {
 
     fn next_tick(&self) -> Option<Duration> {
         Self::next_tick(self)
+    }
+
+    fn part_loads(&mut self, loads: &[PartLoad]) {
+        Self::part_loads(self, loads);
+    }
+
+    fn wish(&self, part: PartId) -> Wish {
+        Self::wish(self, part).cloned().unwrap_or_default()
     }
 }

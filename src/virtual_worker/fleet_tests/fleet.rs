@@ -60,11 +60,15 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// Every transport on the next part.
     pub fn new(max_parts: usize, hosts: Hosts) -> Self {
+        Self::spread(Spread::scatter(max_parts), hosts)
+    }
+
+    pub fn spread(spread: Spread, hosts: Hosts) -> Self {
         let set = SelfSet::new([ip("10.0.0.1")], ["PUBLIC_IP"], |_| None, ["app.example"]);
         let book = AddressBook::new(set, AnnouncedMode::Auto);
         book.set_fleet([Some(host(HOME, hosts).addresses.as_ref().clone())].into_iter());
-        let spread = Spread { max_parts, scatter: true };
         let worker = VirtualWorker::new(PID, host(HOME, hosts), Arc::new(book), spread);
         let mut fleet = Self {
             worker,

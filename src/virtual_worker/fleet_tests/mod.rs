@@ -6,5 +6,6 @@ mod bodies;
 mod chaos;
 mod deaths;
 mod fleet;
+mod growth;
 mod media;
 mod objects;
