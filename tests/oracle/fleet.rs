@@ -16,7 +16,7 @@ use mediasoup_horizontal::{
     },
     channel::Message,
     mock_worker::{MockHost, MockWorker},
-    virtual_worker::{Fate, Output, PartId, Spread, VirtualWorker},
+    virtual_worker::{Fate, Output, PartId, PartLoad, Spread, VirtualWorker},
 };
 
 use crate::{
@@ -46,6 +46,8 @@ pub struct Fleet {
     opening: VecDeque<PartId>,
     host: MockHost,
     now: Duration,
+    /// For loads that change, where they do.
+    dice: Option<u64>,
     started: usize,
     /// All that must not be.
     pub wrong: Vec<String>,
@@ -79,10 +81,19 @@ fn place() -> Host {
 
 impl Fleet {
     pub fn new(max_parts: usize) -> Self {
+        let spread = if max_parts > 1 { Spread::scatter(max_parts) } else { Spread::ONE_PART };
+        Self::spread(spread)
+    }
+
+    /// A virtual worker that grows and shrinks with loads that change all the time.
+    pub fn growing(max_parts: usize) -> Self {
+        Self { dice: Some(1), ..Self::spread(Spread::pack(max_parts)) }
+    }
+
+    fn spread(spread: Spread) -> Self {
         let names: [&str; 0] = [];
         let set = SelfSet::new([], names, |_| None, names);
         let book = Arc::new(AddressBook::new(set, AnnouncedMode::Auto));
-        let spread = if max_parts > 1 { Spread::scatter(max_parts) } else { Spread::ONE_PART };
         let virtual_worker = VirtualWorker::new(1, place(), book, spread);
         let home = virtual_worker.home();
         let mut fleet = Self {
@@ -94,6 +105,7 @@ impl Fleet {
             opening: VecDeque::new(),
             host: MockHost::new(),
             now: Duration::ZERO,
+            dice: None,
             started: 0,
             wrong: Vec::new(),
             died: false,
@@ -135,7 +147,36 @@ impl Fleet {
         self.finish();
     }
 
+    /// Loads by which every part is chosen at times, and time for parts to empty.
+    fn change_loads(&mut self) {
+        let Some(mut dice) = self.dice else { return };
+        let mut roll = |sides: u32| {
+            dice = dice
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            u32::try_from(dice >> 33).unwrap_or_default() % sides
+        };
+        let now = self.now + Duration::from_secs(u64::from(roll(8)));
+        let open = self.members.iter().filter(|(_, member)| member.opened);
+        let loads: Vec<PartLoad> = open
+            .map(|(part, _)| PartLoad {
+                part: *part,
+                cpu: Some(roll(1000)),
+                age: Duration::ZERO,
+                near: false,
+                avoid: false,
+            })
+            .collect();
+        self.dice = Some(dice);
+        self.now = now;
+        let mut out = Vec::new();
+        self.virtual_worker.tick(now, &mut out);
+        self.take(out);
+        self.virtual_worker.part_loads(&loads);
+    }
+
     fn call(&mut self, call: &Call) {
+        self.change_loads();
         self.wait_for(call);
         let message = self.app.call(call);
         self.to_virtual.push_back(message);

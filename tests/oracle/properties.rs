@@ -66,12 +66,15 @@ fn cases_of_parts() -> u32 {
 }
 
 fn check(parts: usize, settled: bool, steps: &[Step]) -> Vec<String> {
+    check_fleet(Fleet::new(parts), parts, settled, steps)
+}
+
+fn check_fleet(mut fleet: Fleet, parts: usize, settled: bool, steps: &[Step]) -> Vec<String> {
     let plain = plain::run(steps.to_vec());
     // What would have crashed plain mediasoup has nothing to be compared with.
     if !plain.violations.is_empty() {
         return Vec::new();
     }
-    let mut fleet = Fleet::new(parts);
     fleet.run(&plain.steps, settled);
     let legal = Differences::of(parts);
     let mut found = comparison::differences(&plain.app, &fleet.app, &legal, settled);
@@ -108,6 +111,15 @@ fn several_parts_look_like_one_with_messages_under_way() {
     for parts in 2..=4 {
         try_programs(cases_of_parts(), &program::raced(), limits(parts), |steps| {
             check(parts, false, steps)
+        });
+    }
+}
+
+#[test]
+fn a_worker_that_grows_and_shrinks_looks_like_one() {
+    for parts in 2..=4 {
+        try_programs(cases_of_parts(), &program::raced(), limits(parts), |steps| {
+            check_fleet(Fleet::growing(parts), parts, false, steps)
         });
     }
 }

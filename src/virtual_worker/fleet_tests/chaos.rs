@@ -1,12 +1,15 @@
 //! Random programs in any interleaving: every request is answered once and nothing is left behind.
 
+use std::time::Duration;
+
 use super::{
     bodies::{self, Media},
     fleet::{Fleet, HOME, Hosts},
 };
 use crate::{
     channel::method::Method,
-    virtual_worker::{Fate, PartId},
+    placement::Policy,
+    virtual_worker::{Fate, PartId, PartLoad, Spread},
 };
 
 /// Other seeds for long runs.
@@ -25,13 +28,32 @@ impl Dice {
     }
 }
 
-fn play(seed: u64, deaths: bool) {
+/// Loads that make every decision likely, and time for parts to empty.
+fn let_loads_change(fleet: &mut Fleet, dice: &mut Dice, seconds: &mut u64) {
+    *seconds += dice.roll(12);
+    fleet.tick(Duration::from_secs(*seconds));
+    let load = |part: &PartId| PartLoad {
+        part: *part,
+        cpu: [None, Some(100), Some(590), Some(950)][usize::try_from(dice.roll(4)).expect("small")],
+        age: Duration::from_secs(dice.roll(7)),
+        near: dice.roll(2) == 0,
+        avoid: dice.roll(8) == 0,
+    };
+    let loads: Vec<PartLoad> = fleet.mocks.keys().map(load).collect();
+    fleet.worker.part_loads(&loads);
+}
+
+fn play(seed: u64, deaths: bool, policy: Policy) -> usize {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let hosts = if dice.roll(2) == 0 { Hosts::One } else { Hosts::Several };
-    let mut fleet = Fleet::new(3, hosts);
+    let mut fleet = Fleet::spread(Spread { policy, ..Spread::scatter(3) }, hosts);
+    let mut seconds = 0;
     fleet.slow = dice.roll(2) == 0;
     let mut asked = vec![fleet.ask(Method::WorkerCreateRouter, "", bodies::create_router("r"))];
     for _ in 0..60 {
+        if policy != Policy::Scatter && dice.roll(3) == 0 {
+            let_loads_change(&mut fleet, &mut dice, &mut seconds);
+        }
         let (t, p, c) = (dice.roll(4), dice.roll(3), dice.roll(5));
         let (transport, producer) = (format!("t{t}"), format!("p{p}"));
         let (consumer, data) = (format!("c{c}"), format!("d{p}"));
@@ -85,7 +107,7 @@ fn play(seed: u64, deaths: bool) {
             _ => {
                 let part = PartId(u32::try_from(dice.roll(3)).expect("small"));
                 if fleet.mocks.contains_key(&part) && fleet.kill(part) == Fate::Dies {
-                    return;
+                    return fleet.closed.len();
                 }
                 continue;
             }
@@ -118,18 +140,36 @@ fn play(seed: u64, deaths: bool) {
     assert!(fleet.worker.pipes.is_empty(), "seed {seed}: {:?}", fleet.worker.pipes);
     assert_eq!(fleet.worker.requests_under_way(), 0, "seed {seed}");
     assert!(fleet.mocks.contains_key(&HOME) || deaths);
+    fleet.closed.len()
 }
 
 #[test]
 fn nothing_is_left_behind() {
     for seed in first_seed()..=first_seed() + 150 {
-        play(seed, false);
+        play(seed, false, Policy::Scatter);
     }
 }
 
 #[test]
 fn nothing_is_left_behind_by_deaths() {
     for seed in first_seed()..=first_seed() + 150 {
-        play(seed, true);
+        play(seed, true, Policy::Scatter);
     }
+}
+
+#[test]
+fn nothing_is_left_behind_by_growing_and_shrinking() {
+    let mut closed = 0;
+    for (deaths, policy) in [
+        (false, Policy::Pack),
+        (true, Policy::Pack),
+        (false, Policy::LeastLoaded),
+        (true, Policy::RoundRobin),
+        (false, Policy::Region),
+    ] {
+        for seed in first_seed()..=first_seed() + 60 {
+            closed += play(seed, deaths, policy);
+        }
+    }
+    assert!(closed > 10, "parts shrink in these programs: {closed}");
 }

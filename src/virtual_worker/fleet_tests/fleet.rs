@@ -207,7 +207,11 @@ impl Fleet {
                         self.open(part);
                     }
                 }
-                Output::ClosePart(part) => self.closed.push(part),
+                Output::ClosePart(part) => {
+                    self.closed.push(part);
+                    self.mocks.remove(&part);
+                    self.queues.remove(&part);
+                }
             }
         }
     }

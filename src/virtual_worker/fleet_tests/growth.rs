@@ -195,7 +195,6 @@ fn an_empty_part_goes_after_a_while() {
     }
     assert!(seconds > 125, "{seconds}: it lingers");
     assert_eq!(fleet.closed, [ONE]);
-    fleet.mocks.remove(&ONE);
     assert_eq!(fleet.mocks[&HOME].objects().transports, 1, "the pair is gone");
     assert_eq!(fleet.worker.next_tick(), None);
     fleet.ok(Method::RouterDump, "r", None);
