@@ -154,8 +154,10 @@ function answer(chosen, names) {
   const index = typeof chosen === 'string' ? names.indexOf(chosen) : chosen;
 
   if (!Number.isSafeInteger(index) || !(Number(index) in names)) {
+    // An object's content may be anything and as large as it likes.
+    const shown = chosen instanceof Object ? `a ${chosen.constructor?.name}` : inspect(chosen);
     const list = names.join(', ');
-    const error = `it returned ${inspect(chosen)}, no name or position of a candidate (${list})`;
+    const error = `it returned ${shown}, no name or position of a candidate (${list})`;
 
     return JSON.stringify({ index: null, error });
   }

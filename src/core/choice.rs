@@ -130,12 +130,18 @@ pub async fn find(
         return Err(NoWorker::NoConnections);
     }
     settle(sources, deadline).await;
-    let taken = match role {
-        Role::Home { .. } => &[],
-        Role::Part { taken, .. } => taken,
+    let (taken, wish) = match role {
+        Role::Home { .. } => (&[][..], None),
+        Role::Part { taken, wish } => (taken, Some(wish)),
     };
-    let candidates: Vec<Candidate> =
-        sources.iter().map(|source| candidate(source, rules, taken)).collect();
+    let candidates = || -> Vec<Candidate> {
+        sources.iter().map(|source| candidate(source, rules, taken)).collect()
+    };
+    let names: Vec<String> = sources.iter().map(|source| source.connection.name()).collect();
+    let question = Question { pid, wish, names: &names, candidates: &candidates() };
+    let wanted = rules.ask(&question, deadline).await;
+    // Others may have taken places meanwhile.
+    let candidates = candidates();
     let mut errors = Vec::new();
     let (mut order, in_place) = match role {
         Role::Home { in_place } => (placement::home_order(rules.policy, &candidates), in_place),
@@ -143,13 +149,7 @@ pub async fn find(
             (placement::part_order(rules.policy, &candidates, wish.other_host), false)
         }
     };
-    let wish = match role {
-        Role::Home { .. } => None,
-        Role::Part { wish, .. } => Some(wish),
-    };
-    let names: Vec<String> = sources.iter().map(|source| source.connection.name()).collect();
-    let question = Question { pid, wish, names: &names, candidates: &candidates };
-    if let Some(wanted) = rules.ask(&question, deadline).await {
+    if let Some(wanted) = wanted {
         order.retain(|position| *position != wanted);
         order.insert(0, wanted);
     }

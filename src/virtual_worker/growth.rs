@@ -251,7 +251,8 @@ impl VirtualWorker {
         }
         if self.growth.look_at.is_some_and(|at| at <= self.now) {
             self.growth.look_at = None;
-            for part in self.parts.open() {
+            let home = self.home;
+            for part in self.parts.open().into_iter().filter(|part| *part != home) {
                 if self.is_empty(part) {
                     self.growth.empty.entry(part).or_insert(self.now);
                 } else if self.objects.any_on(part) {

@@ -226,6 +226,9 @@ fn an_empty_part_that_is_used_again_stays() {
         fleet.tick(at(second));
     }
     assert_eq!(fleet.closed, [ONE]);
+    fleet.ok(Method::WorkerCloseRouter, "", bodies::close_router("r"));
+    fleet.tick(at(300));
+    assert_eq!(fleet.worker.next_tick(), None, "nobody waits for the home to empty");
 }
 
 #[test]
