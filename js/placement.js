@@ -155,7 +155,7 @@ function answer(chosen, names) {
 
   if (!Number.isSafeInteger(index) || !(Number(index) in names)) {
     // An object's content may be anything and as large as it likes.
-    const shown = chosen instanceof Object ? `a ${chosen.constructor?.name}` : inspect(chosen);
+    const shown = typeof chosen === 'object' ? `a ${chosen.constructor?.name}` : inspect(chosen);
     const list = names.join(', ');
     const error = `it returned ${shown}, no name or position of a candidate (${list})`;
 
