@@ -80,8 +80,8 @@ export interface HorizontalOptions {
   /** Where the app is, for `region` and for placement functions. */
   region?: string;
   /**
-   * The most mediasoup-workers of a host that placement counts on. Default: what the host says,
-   * which is its number of cores.
+   * How many mediasoup-workers an app may have on one host; further Workers share them. Default:
+   * what the host says, which is its number of cores.
    */
   workersPerHost?: number;
 }

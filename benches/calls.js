@@ -1,6 +1,5 @@
 'use strict';
 
-const os = require('node:os');
 const { parseArgs } = require('node:util');
 const { within } = require('../examples/lib/deadline');
 const { toText } = require('./lib/calls-report');
@@ -9,6 +8,7 @@ const { closeAll } = require('./lib/leftovers');
 const { describeMachine } = require('./lib/machine');
 const { BASELINE, MODES, openMode } = require('./lib/modes');
 const { IDLE_MS, IN_FLIGHT, takeSample } = require('./lib/phases');
+const { stopSignal } = require('./lib/stop-signal');
 const { CALLS } = require('./lib/subject');
 
 /** @import { CallsReport } from './lib/calls-report' */
@@ -211,17 +211,12 @@ async function main(args) {
     return 0;
   }
 
-  const stopping = new AbortController();
-  for (const name of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
-    process.on(name, () => {
-      process.exitCode = 128 + os.constants.signals[name];
-      stopping.abort(new Error(`stopped by ${name}`));
-    });
-  }
+  const signal = stopSignal();
+
   // What finds a worker must find the same one in every mode.
   delete process.env.MEDIASOUP_WORKER_BIN;
 
-  const report = await run(options, stopping.signal);
+  const report = await run(options, signal);
   console.log(options.json ? JSON.stringify(report) : toText(report));
 
   return report.goals.some(({ measured }) => measured === null) ? 1 : 0;

@@ -11,13 +11,21 @@ const BENCHES = {
     text: 'what a call of the API costs, beside mediasoup itself and a JSON-RPC proxy',
     load: () => require('./calls'),
   },
+  pipes: {
+    text: 'round trips and time to be heard on another host, beside mediasoup itself',
+    load: () => require('./pipes'),
+  },
+  vertical: {
+    text: "one Router on all of this host's cores, beside mediasoup itself",
+    load: () => require('./vertical'),
+  },
 };
 
 const HELP = `Usage: npm run bench -- BENCH [options]
 
 Benches:
 ${Object.entries(BENCHES)
-  .map(([name, { text }]) => `  ${name.padEnd(8)}${text}`)
+  .map(([name, { text }]) => `  ${name.padEnd(10)}${text}`)
   .join('\n')}
 
 "BENCH --help" tells the options of a bench.

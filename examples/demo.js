@@ -1,27 +1,29 @@
 'use strict';
 
 /**
- * The demo: agents as processes of their own, the app of `room.js` on top of them, and real media
- * from one agent to the others.
+ * The demo: agents as processes of their own, an ordinary mediasoup app on top of them, and real
+ * media from one agent to the others.
  *
- *   npm run demo -- --seconds 8 --agents 2
+ *   npm run demo -- --seconds 8 --agents 2     the app of `room.js`: a Worker on each agent
+ *   npm run demo -- --room 30                  the app of `conference.js`: one Router on all agents
  */
 
-const path = require('node:path');
-const { AgentProcess } = require('./lib/agent-process');
+const { runConference } = require('./conference');
 const { parseCommand } = require('./lib/command-line');
-const { pause, within } = require('./lib/deadline');
-const { keepRunning, listDescendants } = require('./lib/process-tree');
+const { Screen, findConferenceProblems } = require('./lib/conference-table');
 const { findProblems, printReport } = require('./lib/report');
+const { Stage } = require('./lib/stage');
+const { workerPorts } = require('./lib/worker-ports');
 const { runRoom } = require('./room');
 
 /**
  * @typedef {import('./lib/report').RoomReport} RoomReport
- * @typedef {import('./lib/process-tree').ProcessEntry} ProcessEntry
+ * @typedef {import('./lib/stage').Agent} Agent
  *
  * @typedef {object} Outcome
- * @property {RoomReport} report
+ * @property {Record<string, unknown>} report
  * @property {string[]} problems
+ * @property {() => void} print
  */
 
 const HELP = `Usage: npm run demo -- [options]
@@ -30,17 +32,18 @@ Starts agents as processes of their own, then an ordinary mediasoup app that pro
 of them, pipes it to the others and consumes it there. Says what arrived.
 
   --seconds S  How long to play. Default 8.
-  --agents N   How many agents. Default 2.
+  --agents N   How many agents. Default 2, with --room 3.
+  --room N     Instead, a room of N people in one Router, spread over all agents: shows who is
+               where and what goes from agent to agent.
   --json       Print the result as JSON in the last line.
   --help       Print this text.
 
 The exit status is 0 if all that was sent arrived and everything was closed in order.
 `;
 
-const CLI = path.join(__dirname, '..', 'js', 'cli.js');
-const CLOSE_TIMEOUT = 10_000;
-const LEFTOVER_TIMEOUT = 5_000;
-const LEFTOVER_INTERVAL = 50;
+const ROOM_AGENTS = 3;
+/** Where nobody watches, fewer tables do. */
+const REFRESH_MS = process.stdout.isTTY ? 1_000 : 4_000;
 
 const startedAt = performance.now();
 
@@ -51,186 +54,113 @@ function log(text) {
   console.log(text === '' ? '' : text.replace(/^(?! )/, `${elapsed} s  `));
 }
 
-class Demo {
-  #agentCount;
-  #seconds;
-  #stopping = new AbortController();
-  /** @type {AgentProcess[]} */
-  #agents = [];
-  /**
-   * All processes that were seen under this one.
-   *
-   * @type {Map<string, ProcessEntry>}
-   */
-  #processes = new Map();
+/**
+ * @param {Stage} stage
+ * @param {Agent[]} agents
+ * @param {{ seconds: number }} options
+ * @returns {Promise<Outcome>}
+ */
+async function playClip(stage, agents, { seconds }) {
+  const { Horizontal } = require('..');
+  const horizontal = new Horizontal(agents.map(({ url }) => url));
+  const report = await stage.play(horizontal, () =>
+    runRoom({
+      mediasoup: horizontal.mediasoup,
+      workers: agents.length,
+      seconds,
+      log: (text) => {
+        // The room tells each step, so whatever it starts is seen while it runs.
+        stage.rememberProcesses();
+        log(text);
+      },
+      whereIs: (worker) => horizontal.whereIs(worker)?.connection ?? 'gone',
+      signal: stage.signal,
+    }),
+  );
+  const problems = [...findProblems(report), ...findPlacementProblems(report, agents.length)];
+  const { producers, consumers } = report;
 
-  /**
-   * @param {object} options
-   * @param {number} options.agents
-   * @param {number} options.seconds
-   */
-  constructor({ agents, seconds }) {
-    this.#agentCount = agents;
-    this.#seconds = seconds;
-  }
-
-  /**
-   * Ends the demo early.
-   *
-   * @param {Error} reason
-   */
-  stop(reason) {
-    this.#stopping.abort(reason);
-  }
-
-  /** Leaves no agent behind, whatever happened. */
-  killAgents() {
-    for (const agent of this.#agents) {
-      agent.kill();
-    }
-  }
-
-  /** @returns {Promise<Outcome>} */
-  async run() {
-    try {
-      const urls = await this.#startAgents();
-      const report = await this.#runApp(urls);
-      const problems = [...findProblems(report), ...this.#findPlacementProblems(report)];
-
-      problems.push(...(await this.#stopAgents()));
-
-      return { report, problems };
-    } finally {
-      this.killAgents();
-    }
-  }
-
-  /** @returns {Promise<string[]>} The agents' addresses. */
-  async #startAgents() {
-    log(`Starting agents: ${this.#agentCount}.`);
-
-    for (let i = 0; i < this.#agentCount; i++) {
-      this.#agents.push(new AgentProcess(CLI));
-    }
-
-    return Promise.all(
-      this.#agents.map(async (agent) => {
-        const { url, workers } = await agent.ready(this.#stopping.signal);
-        const versions = workers.map(({ version }) => version).join(', ');
-
-        log(`Agent ${url} is ready: process ${agent.pid}, mediasoup-worker ${versions}.`);
-        this.#watch(agent, url);
-
-        return url;
-      }),
-    );
-  }
-
-  /**
-   * @param {AgentProcess} agent
-   * @param {string} url
-   */
-  #watch(agent, url) {
-    void agent.ended.then((reason) => {
-      const said = agent.stderr ? ` It said:\n${agent.stderr}` : '';
-
-      this.stop(new Error(`agent ${url} ended by itself (${reason}).${said}`));
-    });
-  }
-
-  /**
-   * @param {string[]} urls
-   * @returns {Promise<RoomReport>}
-   */
-  async #runApp(urls) {
-    const { Horizontal } = require('..');
-    const horizontal = new Horizontal(urls);
-    let report;
-
-    try {
-      report = await runRoom({
-        mediasoup: horizontal.mediasoup,
-        workers: this.#agentCount,
-        seconds: this.#seconds,
-        log: (text) => {
-          // The room tells each step, so whatever it starts is seen while it runs.
-          this.#rememberProcesses();
-          log(text);
-        },
-        whereIs: (worker) => horizontal.whereIs(worker)?.connection ?? 'gone',
-        signal: this.#stopping.signal,
-      });
-    } catch (error) {
-      await closeHorizontal(horizontal).catch(({ message }) => log(`Closing: ${message}.`));
-
-      throw error;
-    }
-
-    await closeHorizontal(horizontal);
-
-    return report;
-  }
-
-  #rememberProcesses() {
-    for (const entry of listDescendants(process.pid)) {
-      this.#processes.set(entry.key, entry);
-    }
-  }
-
-  /**
-   * The point of the demo is that media goes from agent to agent.
-   *
-   * @param {RoomReport} report
-   * @returns {string[]}
-   */
-  #findPlacementProblems({ producers, consumers }) {
-    const used = new Set([...producers, ...consumers].map(({ agent }) => agent));
-
-    return used.size === this.#agentCount
-      ? []
-      : [`The Workers are on ${used.size} of ${this.#agentCount} agents.`];
-  }
-
-  /** @returns {Promise<string[]>} What went wrong, in sentences. */
-  async #stopAgents() {
-    const results = await Promise.allSettled(this.#agents.map((agent) => agent.stop()));
-    const problems = results.flatMap((result) =>
-      result.status === 'rejected' ? [`An agent did not end well: ${result.reason.message}.`] : [],
-    );
-
-    log('Stopped all agents.');
-
-    for (const { pid, name } of await this.#findLeftovers()) {
-      problems.push(`Process ${pid} (${name}) is left.`);
-    }
-
-    return problems;
-  }
-
-  /** @returns {Promise<ProcessEntry[]>} */
-  async #findLeftovers() {
-    const end = performance.now() + LEFTOVER_TIMEOUT;
-
-    for (;;) {
-      this.#rememberProcesses();
-
-      const left = keepRunning([...this.#processes.values()]);
-
-      // Orphans of the agents are not children of ours, so no event tells of their end.
-      if (left.length === 0 || performance.now() > end) {
-        return left;
-      }
-
-      await pause(LEFTOVER_INTERVAL);
-    }
-  }
+  return {
+    report: { producers, consumers },
+    problems,
+    print: () => printReport(report, problems, log),
+  };
 }
 
-/** @param {{ close(): unknown }} horizontal */
-async function closeHorizontal(horizontal) {
-  const closed = Promise.resolve(horizontal.close());
+/**
+ * The point of the demo is that media goes from agent to agent.
+ *
+ * @param {RoomReport} report
+ * @param {number} agentCount
+ * @returns {string[]}
+ */
+function findPlacementProblems({ producers, consumers }, agentCount) {
+  const used = new Set([...producers, ...consumers].map(({ agent }) => agent));
 
-  await within(closed, { ms: CLOSE_TIMEOUT, what: 'horizontal.close()' });
+  return used.size === agentCount
+    ? []
+    : [`The Workers are on ${used.size} of ${agentCount} agents.`];
+}
+
+/**
+ * @param {Stage} stage
+ * @param {Agent[]} agents
+ * @param {{ seconds: number, room: number }} options
+ * @returns {Promise<Outcome>}
+ */
+async function playRoom(stage, agents, { seconds, room }) {
+  const { Horizontal } = require('..');
+  const urls = agents.map(({ url }) => url);
+  const screen = new Screen(process.stdout);
+  // One transport after the other goes to the next agent.
+  const horizontal = new Horizontal(urls, { placement: 'scatter', maxParts: agents.length });
+  const report = await stage.play(horizontal, () =>
+    runConference({
+      mediasoup: horizontal.mediasoup,
+      peers: room,
+      seconds,
+      refreshMs: REFRESH_MS,
+      log: (text) => {
+        stage.rememberProcesses();
+        log(text);
+      },
+      show: (state) => screen.show(state, log),
+      // The app knows no agents. Here they are on this host, which knows who holds which port.
+      portsOf: () => new Map(agents.map(({ url, pid }) => [url, workerPorts(pid)])),
+      signal: stage.signal,
+    }),
+  );
+  const problems = findConferenceProblems(report, urls);
+
+  return {
+    report: { room: report },
+    problems,
+    print: () => {
+      for (const problem of problems) {
+        log(`Problem: ${problem}`);
+      }
+      log(problems.length === 0 ? 'All that was sent has arrived.' : 'Not all is well.');
+    },
+  };
+}
+
+/**
+ * @param {Stage} stage
+ * @param {{ seconds: number, room: number }} options
+ * @returns {Promise<Outcome>}
+ */
+async function run(stage, options) {
+  try {
+    const agents = await stage.open();
+    const play = options.room > 0 ? playRoom : playClip;
+    const outcome = await play(stage, agents, options);
+
+    outcome.problems.push(...(await stage.close()));
+
+    return outcome;
+  } finally {
+    stage.killAgents();
+  }
 }
 
 async function main() {
@@ -238,27 +168,29 @@ async function main() {
     help: HELP,
     numbers: {
       seconds: { default: 8, min: 1 },
-      agents: { default: 2, min: 1, max: 64, integer: true },
+      agents: { default: 0, min: 1, max: 64, integer: true },
+      room: { default: 0, min: 2, max: 500, integer: true },
     },
     flags: ['json'],
   });
-  const { agents } = numbers;
-  const demo = new Demo(numbers);
+  const { room, seconds } = numbers;
+  const agents = numbers.agents || (room > 0 ? ROOM_AGENTS : 2);
+  const stage = new Stage({ agents, log });
   /** @type {Record<string, unknown>} */
-  let result = { agents, producers: [], consumers: [], ok: false };
+  let result = { agents, ...(room > 0 ? {} : { producers: [], consumers: [] }), ok: false };
 
-  process.once('exit', () => demo.killAgents());
+  process.once('exit', () => stage.killAgents());
 
   for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
-    process.once(signal, () => demo.stop(new Error(`stopped by ${signal}`)));
+    process.once(signal, () => stage.stop(new Error(`stopped by ${signal}`)));
   }
 
   try {
-    const { report, problems } = await demo.run();
+    const { report, problems, print } = await run(stage, { seconds, room });
     const ok = problems.length === 0;
 
-    printReport(report, problems, log);
-    result = { agents, producers: report.producers, consumers: report.consumers, ok };
+    print();
+    result = { agents, ...report, ok };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
 

@@ -33,8 +33,8 @@ const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream
  * @property {number} [maxParts] On how many mediasoup-workers the objects of one Worker may live.
  * Default 32, with `scatter` 3.
  * @property {string} [region] Where the app is, for `region` and for placement functions.
- * @property {number} [workersPerHost] The most mediasoup-workers of a host that placement counts on.
- * Default: what the host says, which is its number of cores.
+ * @property {number} [workersPerHost] How many mediasoup-workers an app may have on one host; further
+ * Workers share them. Default: what the host says, which is its number of cores.
  */
 
 /**

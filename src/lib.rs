@@ -17,6 +17,7 @@ mod pidfd;
 pub mod placement;
 pub mod queue;
 pub mod quiet_writer;
+pub mod shared_worker;
 pub mod stub;
 pub mod virtual_worker;
 pub mod wire;

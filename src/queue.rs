@@ -101,6 +101,20 @@ impl<T: Weight> Sender<T> {
         }
     }
 
+    /// Queues the last item, now or as soon as there is room, and lets go of the queue. Must be
+    /// called within a runtime.
+    pub fn send_last(self, item: T)
+    where
+        T: Send + 'static,
+    {
+        if let Err((item, TrySendError::Full)) = self.offer(item) {
+            tokio::spawn(async move {
+                // Nobody waits for it any more then.
+                let _ = self.send(item).await;
+            });
+        }
+    }
+
     /// Resolves when the receiving end is gone.
     pub async fn closed(&self) {
         self.items.closed().await;

@@ -27,5 +27,7 @@ mod properties;
 mod real;
 #[path = "support/real_worker.rs"]
 mod real_worker;
+#[path = "oracle/shared.rs"]
+mod shared;
 #[path = "oracle/value.rs"]
 mod value;

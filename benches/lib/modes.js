@@ -153,4 +153,4 @@ async function openMode(name, signal) {
   return within(mode.open(signal), { ms: OPEN_MS, what: `opening mode ${name}`, signal });
 }
 
-module.exports = { BASELINE, MODES, openMode };
+module.exports = { BASELINE, MODES, openMode, workerBin };

@@ -157,4 +157,4 @@ function formatTable(rows) {
   return lines.map((line) => `  ${line}`).join('\n');
 }
 
-module.exports = { findProblems, printReport };
+module.exports = { findProblems, formatTable, printReport };

@@ -82,6 +82,8 @@ pub enum MessageError {
     Direction { event: Event },
     #[error("{0} is not for this direction")]
     Kind(&'static str),
+    #[error("the message would take {length} bytes, more than the worker's channel carries")]
+    TooLong { length: usize },
 }
 
 /// Bytes that are no message, and why.
@@ -114,20 +116,33 @@ impl Rejected {
 impl Message {
     /// Takes one whole message as it came, checked from the first byte to the last.
     pub fn parse(bytes: BytesMut) -> Result<Self, Rejected> {
+        let message = Self::sized(bytes)?;
+        match verify(message.payload()) {
+            Ok(()) => message.with_envelope(),
+            Err(error) => Err(Rejected { error: error.into(), bytes: message.0 }),
+        }
+    }
+
+    /// Takes one whole message whose body somebody else verifies, before or after.
+    pub fn parse_envelope(bytes: BytesMut) -> Result<Self, Rejected> {
+        Self::sized(bytes)?.with_envelope()
+    }
+
+    fn sized(bytes: BytesMut) -> Result<Self, Rejected> {
         let said = Buffer(&bytes).u32(0).and_then(|said| usize::try_from(said).ok());
         let got = bytes.len().saturating_sub(PREFIX);
-        if said != Some(got) {
-            let error = MessageError::Size { said: said.unwrap_or(0), got };
-            return Err(Rejected { error, bytes });
+        if said == Some(got) {
+            return Ok(Self(bytes));
         }
-        if let Err(error) = verify(&bytes[PREFIX..]) {
-            return Err(Rejected { error: error.into(), bytes });
+        let error = MessageError::Size { said: said.unwrap_or(0), got };
+        Err(Rejected { error, bytes })
+    }
+
+    fn with_envelope(self) -> Result<Self, Rejected> {
+        if self.read().is_some() {
+            return Ok(self);
         }
-        let message = Self(bytes);
-        if message.read().is_none() {
-            return Err(Rejected { error: MessageError::Text, bytes: message.0 });
-        }
-        Ok(message)
+        Err(Rejected { error: MessageError::Text, bytes: self.0 })
     }
 
     /// The id, if this is a request.
@@ -264,27 +279,6 @@ impl Message {
             }
             None => false,
         }
-    }
-
-    /// Writes another id over every place where this id stands as a whole string of the message.
-    /// Returns how many were patched; none if the lengths differ.
-    pub fn patch_string(&mut self, from: &str, to: &str) -> usize {
-        if from.len() != to.len() || from.is_empty() {
-            return 0;
-        }
-        let length = u32::try_from(from.len()).unwrap_or(u32::MAX).to_le_bytes();
-        let needle = [&length[..], from.as_bytes(), &[0]].concat();
-        let mut patched = 0;
-        let mut at = PREFIX;
-        while let Some(found) =
-            self.0[at..].windows(needle.len()).position(|window| window == needle)
-        {
-            let start = at + found + length.len();
-            self.0[start..start + to.len()].copy_from_slice(to.as_bytes());
-            at = start + to.len();
-            patched += 1;
-        }
-        patched
     }
 
     /// The message without its size prefix.

@@ -5,6 +5,7 @@ pub mod compose;
 pub mod envelope;
 pub mod framing;
 pub mod method;
+mod rename;
 pub mod verify;
 
 #[cfg(test)]
@@ -12,3 +13,4 @@ mod tests;
 
 pub use channel_schema::fbs;
 pub use envelope::{Envelope, Message, MessageError, PREFIX};
+pub use rename::Texts;

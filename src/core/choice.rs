@@ -13,10 +13,13 @@ use parking_lot::Mutex;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
-use super::rules::{Question, Rules};
+use super::{
+    rules::{Question, Rules},
+    sharing::Seeker,
+};
 use crate::{
     connection::{Connection, Exit, InPlaceWorker, SpawnError, SpawnRequest, WorkerLink},
-    placement::{self, Candidate, Recent, WORKER_COST, Wish},
+    placement::{self, Candidate, Policy, Recent, WORKER_COST, Wish},
 };
 
 /// How long a connection that is still being made may hold up the first Worker, so that Workers
@@ -126,6 +129,19 @@ pub async fn find(
     pid: u32,
     deadline: Instant,
 ) -> Result<(Found, Place), NoWorker> {
+    find_or_share(sources, request, role, rules, pid, deadline, None).await
+}
+
+/// The same, and where there is no room for another worker a share of one that runs there.
+pub async fn find_or_share(
+    sources: &[Source],
+    request: &SpawnRequest,
+    role: Role<'_>,
+    rules: &Rules,
+    pid: u32,
+    deadline: Instant,
+    seeker: Option<Seeker<'_>>,
+) -> Result<(Found, Place), NoWorker> {
     if sources.is_empty() {
         return Err(NoWorker::NoConnections);
     }
@@ -158,17 +174,49 @@ pub async fn find(
     }
     let (reachable, others): (Vec<usize>, Vec<usize>) =
         order.into_iter().partition(|position| candidates[*position].load.is_some());
+    let grows = wish.is_some() && rules.policy != Policy::Scatter;
+    let mut full = Vec::new();
     for position in reachable {
-        match attempt(&sources[position], request, in_place, deadline).await {
+        let source = &sources[position];
+        if grows && candidates[position].is_full() && Some(position) != wanted {
+            // A further part starts no worker beyond what a host has cores for.
+            full.push(source);
+            errors.push((names[position].clone(), SpawnError::Full(candidates[position].room())));
+            continue;
+        }
+        match attempt(source, request, in_place, deadline, seeker).await {
             Err((_, error)) if stops(&error) => return Err(error.into()),
-            Err(failed) => errors.push(failed),
+            Err(failed) => {
+                if matches!(failed.1, SpawnError::Full(_)) {
+                    full.push(source);
+                }
+                errors.push(failed);
+            }
             found => return found.map_err(|(_, error)| error.into()),
+        }
+    }
+    if let Some(seeker) = seeker {
+        for source in &full {
+            let place = Place::take(source);
+            let name = source.connection.name();
+            if let Some(link) = seeker.share(&name, request, deadline).await {
+                return Ok((Found::Linked(link), place));
+            }
+        }
+        // This host takes what cannot share; a further part can do without.
+        let home = matches!(role, Role::Home { .. });
+        for source in full.into_iter().filter(|source| home && source.connection.is_local()) {
+            let unlimited = Some(seeker.unlimited());
+            match attempt(source, request, in_place, deadline, unlimited).await {
+                Ok(found) => return Ok(found),
+                Err(failed) => errors.push(failed),
+            }
         }
     }
     // Whichever of these can be reached first, within one deadline for all.
     let mut attempts: FuturesUnordered<_> = others
         .into_iter()
-        .map(|position| attempt(&sources[position], request, in_place, deadline))
+        .map(|position| attempt(&sources[position], request, in_place, deadline, seeker))
         .collect();
     while let Some(result) = attempts.next().await {
         match result {
@@ -217,9 +265,6 @@ fn why_left_out(names: &[String], candidates: &[Candidate]) -> String {
         let why = match candidate.load {
             None => "cannot be reached".to_owned(),
             _ if candidate.draining => "drains".to_owned(),
-            Some(load) if load.workers >= load.max_workers => {
-                format!("runs {} of {} workers", load.workers, load.max_workers)
-            }
             Some(_) if candidate.parts > 0 => "has a part already".to_owned(),
             Some(_) => "has not told its load for too long".to_owned(),
         };
@@ -238,9 +283,10 @@ async fn attempt(
     request: &SpawnRequest,
     in_place: bool,
     deadline: Instant,
+    seeker: Option<Seeker<'_>>,
 ) -> Result<(Found, Place), (String, SpawnError)> {
     let place = Place::take(source);
-    match spawn(source.connection.as_ref(), request, in_place, deadline).await {
+    match spawn(source.connection.as_ref(), request, in_place, deadline, seeker).await {
         Ok(found) => Ok((found, place)),
         Err(error) => Err((source.connection.name(), error)),
     }
@@ -267,12 +313,21 @@ async fn spawn(
     request: &SpawnRequest,
     in_place: bool,
     deadline: Instant,
+    seeker: Option<Seeker<'_>>,
 ) -> Result<Found, SpawnError> {
     if in_place && let Some(worker) = connection.spawn_in_place(request) {
         return worker.map(Found::InPlace);
     }
+    let starting = match seeker {
+        Some(seeker) => seeker.begin(connection, request)?,
+        None => None,
+    };
     match timeout_at(deadline + OWN_WORDS, connection.spawn(request.clone())).await {
-        Ok(result) => result.map(Found::Linked),
+        Ok(Ok(link)) => Ok(Found::Linked(match starting {
+            Some(starting) => starting.finish(link),
+            None => link,
+        })),
+        Ok(Err(error)) => Err(error),
         // Its own time began when it was asked, which may be later than ours.
         Err(_) => Err(connection.problem().unwrap_or_else(|| {
             SpawnError::Unreachable("no answer within the connect timeout".to_owned())

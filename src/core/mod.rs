@@ -8,6 +8,7 @@ pub mod placement;
 pub mod relay;
 pub mod rules;
 mod settings;
+pub mod sharing;
 pub mod single;
 mod stub_server;
 
@@ -31,6 +32,7 @@ use tokio::{
 use self::{
     choice::{NoWorker, Source},
     rules::Rules,
+    sharing::Sharing,
 };
 use crate::{addresses::book::AddressBook, connection::Connection, virtual_worker::Spread};
 
@@ -93,6 +95,7 @@ pub struct Inner {
     connect_timeout: Duration,
     spread: Spread,
     rules: Rules,
+    sharing: Sharing,
 }
 
 impl Core {
@@ -120,6 +123,7 @@ impl Core {
             book,
             connect_timeout,
             spread,
+            sharing: Sharing::with_limit(rules.workers_per_host),
             rules,
         });
         // One thread: tasks that hop between threads cost more than they gain.

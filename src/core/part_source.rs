@@ -8,6 +8,7 @@ use super::{
     Inner,
     choice::{self, Found, Place, Role},
     relay::{Measured, OPEN_TIMEOUT, Opened, PartSource},
+    sharing::Owner,
 };
 use crate::{
     addresses::book::Host,
@@ -21,13 +22,19 @@ pub struct Parts {
     request: SpawnRequest,
     /// What the app knows its Worker by.
     pid: u32,
+    owner: Owner,
 }
 
 impl Parts {
     /// `None` if this virtual worker may have one worker only.
-    pub fn of(inner: &Arc<Inner>, request: SpawnRequest, pid: u32) -> Option<Arc<dyn PartSource>> {
+    pub fn of(
+        inner: &Arc<Inner>,
+        request: SpawnRequest,
+        pid: u32,
+        owner: Owner,
+    ) -> Option<Arc<dyn PartSource>> {
         let inner = Arc::clone(inner);
-        (inner.spread.max_parts > 1).then(|| Arc::new(Self { inner, request, pid }) as _)
+        (inner.spread.max_parts > 1).then(|| Arc::new(Self { inner, request, pid, owner }) as _)
     }
 }
 
@@ -36,13 +43,17 @@ impl PartSource for Parts {
         let inner = Arc::clone(&self.inner);
         let request = self.request.clone();
         let taken = taken.to_vec();
-        let pid = self.pid;
+        let (pid, owner) = (self.pid, self.owner);
         Box::pin(async move {
             let sources = inner.sources();
             let role = Role::Part { taken: &taken, wish: &wish };
             // Ends before the relay gives up, so that the reasons are told.
             let deadline = Instant::now() + inner.connect_timeout.min(OPEN_TIMEOUT * 9 / 10);
-            match choice::find(&sources, &request, role, &inner.rules, pid, deadline).await {
+            let seeker = Some(inner.sharing.seeker(owner));
+            let rules = &inner.rules;
+            let found =
+                choice::find_or_share(&sources, &request, role, rules, pid, deadline, seeker);
+            match found.await {
                 Ok((Found::Linked(link), place)) => Ok(opened(link, place)),
                 Ok((Found::InPlace(_), _)) => Err("a part cannot run in place".to_owned()),
                 Err(error) => Err(error.to_string()),
@@ -120,6 +131,7 @@ mod tests {
             connect_timeout: Duration::from_secs(1),
             spread: Spread { policy, ..Spread::scatter(max_parts) },
             rules: Rules::of(policy),
+            sharing: crate::core::sharing::Sharing::default(),
         })
     }
 
@@ -147,7 +159,7 @@ mod tests {
     }
 
     async fn open_in_turn(inner: &Arc<Inner>, taken: &[&str], expected: &[&str]) {
-        let source = Parts::of(inner, request(), 7).unwrap();
+        let source = Parts::of(inner, request(), 7, inner.sharing.owner()).unwrap();
         let mut taken: Vec<String> = taken.iter().map(|name| (*name).to_owned()).collect();
         let mut parts = Vec::new();
         for expected in expected {
@@ -169,7 +181,7 @@ mod tests {
     #[tokio::test]
     async fn says_why_there_is_no_part() {
         let open = async |inner: &Arc<Inner>, taken: &[String], other_host| {
-            let source = Parts::of(inner, request(), 7).unwrap();
+            let source = Parts::of(inner, request(), 7, inner.sharing.owner()).unwrap();
             let wish = Wish { other_host, ..Wish::default() };
             source.open(taken, wish).await.err().unwrap()
         };
@@ -183,11 +195,12 @@ mod tests {
         assert!(error.contains("a is closed"), "{error}");
         let packed = inner(&[("a", 0), ("b", 4)], 3, Policy::Pack);
         let error = open(&packed, &["b".to_owned()], true).await;
-        assert_eq!(error, "no host has room: a runs 0 of 0 workers; b has a part already");
+        assert_eq!(error, "no connection gave a mediasoup-worker: a: it runs 0 of 0 workers");
     }
 
     #[test]
     fn one_part_needs_no_source() {
-        assert!(Parts::of(&inner(&[("a", 8)], 1, Policy::Pack), request(), 7).is_none());
+        let inner = inner(&[("a", 8)], 1, Policy::Pack);
+        assert!(Parts::of(&inner, request(), 7, inner.sharing.owner()).is_none());
     }
 }

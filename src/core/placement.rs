@@ -16,7 +16,7 @@ pub const MAX_PARTS: &str = "MEDIASOUP_HORIZONTAL_MAX_PARTS";
 pub const WATERMARK_VARIABLE: &str = "MEDIASOUP_HORIZONTAL_WATERMARK";
 /// Where the app is, as agents' labels say it.
 pub const REGION: &str = "MEDIASOUP_HORIZONTAL_REGION";
-/// The most workers of a host that placement counts on.
+/// How many real workers a host may run for an app; further Workers share them.
 pub const WORKERS_PER_HOST: &str = "MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST";
 
 /// As many parts where nobody says how many: a bound, not a wish.

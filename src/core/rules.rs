@@ -33,7 +33,7 @@ pub struct Rules {
     pub policy: Policy,
     /// Where the app is.
     pub region: Option<String>,
-    /// The most workers of a host that placement counts on.
+    /// How many real workers a host may run for this app; further Workers share them.
     pub workers_per_host: Option<usize>,
     pub chooser: Option<Arc<dyn Chooser>>,
     /// The app heard that its function was of no use.

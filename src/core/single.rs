@@ -133,9 +133,12 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
     let sources = inner.sources();
     let pid = std::process::id();
     let role = Role::Home { in_place: false };
+    let owner = inner.sharing.owner();
+    let seeker = Some(inner.sharing.seeker(owner));
+    let rules = &inner.rules;
     let (found, place) = tokio::select! {
         // Cancel-safe: a worker that is found after all is freed with its link.
-        found = choice::find(&sources, &request, role, &inner.rules, pid, deadline) => found?,
+        found = choice::find_or_share(&sources, &request, role, rules, pid, deadline, seeker) => found?,
         // Cancel-safe: readiness only.
         () = gone(&library.input) => return Ok(Ending::Exit(Exit::Code(0))),
     };
@@ -155,7 +158,7 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
             }
         }
     });
-    let source = Parts::of(&inner, request, pid);
+    let source = Parts::of(&inner, request, pid, owner);
     let ends = Ends { library, machine, home, source, control, stdio, local_pids: None };
     let exit = relay::run(ends).await;
     let _ = writing.await;

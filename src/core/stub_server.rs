@@ -166,9 +166,12 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
     let sources = core.sources();
     // Only connections that are told to let it become the worker, which then has one part only.
     let role = Role::Home { in_place: true };
+    let owner = core.sharing.owner();
+    let seeker = Some(core.sharing.seeker(owner));
+    let rules = &core.rules;
     let found = tokio::select! {
         // Cancel-safe: a worker that is found after all is freed with its link.
-        found = choice::find(&sources, &request, role, &core.rules, pid, deadline) => found,
+        found = choice::find_or_share(&sources, &request, role, rules, pid, deadline, seeker) => found,
         // Cancel-safe: nothing is read, the stub says nothing before it is served.
         () = gone(&stream) => return,
     };
@@ -183,7 +186,7 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
         }
         Ok((Found::Linked(link), place)) => {
             let home = part_source::opened(link, place);
-            let source = Parts::of(core, request, pid);
+            let source = Parts::of(core, request, pid, owner);
             run_linked(core, pid, library, home, source, stream).await;
         }
     }

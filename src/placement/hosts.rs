@@ -33,8 +33,14 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.load.is_some_and(|load| load.workers >= load.max_workers)
+    }
+
+    /// How much of its room is in use, in words.
+    pub fn room(&self) -> String {
+        let load = self.load.unwrap_or_default();
+        format!("it runs {} of {} workers", load.workers, load.max_workers)
     }
 
     fn is_stale(&self) -> bool {
@@ -53,7 +59,7 @@ impl Candidate {
     }
 
     fn takes_parts(&self) -> bool {
-        self.load.is_some() && !self.is_full() && !self.is_stale() && !self.draining
+        self.load.is_some() && !self.is_stale() && !self.draining
     }
 }
 
@@ -83,9 +89,10 @@ pub fn home_order(policy: Policy, candidates: &[Candidate]) -> Vec<usize> {
     order
 }
 
-/// The candidates' positions for a further part of a Worker, best first. Only those with a free
-/// core are there, and with `other_host` only those that have no part yet. The home's host comes
-/// first, since a pipe inside a host costs least, then hosts that have a part already.
+/// The candidates' positions for a further part of a Worker, best first; with `other_host` only
+/// those that have no part yet. The home's host comes first, since a pipe inside a host costs
+/// least, then hosts that have a part already. Those without a free core come last: they start no
+/// further worker, but may have one to share.
 pub fn part_order(policy: Policy, candidates: &[Candidate], other_host: bool) -> Vec<usize> {
     if policy == Policy::Scatter {
         return apart(candidates);
@@ -96,12 +103,16 @@ pub fn part_order(policy: Policy, candidates: &[Candidate], other_host: bool) ->
     match policy {
         Policy::LeastLoaded => order.sort_by_key(|position| {
             let candidate = &candidates[*position];
-            (candidate.busy(), !candidate.has_home)
+            (candidate.is_full(), candidate.busy(), !candidate.has_home)
         }),
-        Policy::RoundRobin => order.sort_by_key(|position| candidates[*position].parts),
+        Policy::RoundRobin => order.sort_by_key(|position| {
+            let candidate = &candidates[*position];
+            (candidate.is_full(), candidate.parts)
+        }),
         _ => order.sort_by_key(|position| {
             let candidate = &candidates[*position];
             (
+                candidate.is_full(),
                 policy == Policy::Region && !candidate.near,
                 !candidate.has_home,
                 candidate.parts == 0,
@@ -255,21 +266,21 @@ mod tests {
         let full = || candidate(0, Some((8, 8)));
         let table = [
             ("the home's host", Pack, vec![busy(10), home(busy(4000))], false, vec![1, 0]),
-            ("another if it is full", Pack, vec![home(full()), free()], false, vec![1]),
+            ("another if it is full", Pack, vec![home(full()), free()], false, vec![1, 0]),
             (
                 "one with a part before one without, then the busiest",
                 Pack,
                 vec![busy(10), busy(500), with_parts(1, busy(0)), home(full())],
                 false,
-                vec![2, 1, 0],
+                vec![2, 1, 0, 3],
             ),
             ("only another host will do", Pack, vec![home(free()), free()], true, vec![1]),
             (
-                "full, unreachable, stale and draining ones are no room",
+                "unreachable, stale and draining ones are left out",
                 Pack,
                 vec![full(), candidate(0, None), stale(), draining()],
                 false,
-                vec![],
+                vec![0],
             ),
             (
                 "five seconds are not stale yet",

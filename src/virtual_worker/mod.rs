@@ -15,7 +15,7 @@ mod requests;
 mod rewriting;
 mod routing;
 mod shadows;
-mod tracking;
+pub(crate) mod tracking;
 
 #[cfg(test)]
 mod fleet_tests;

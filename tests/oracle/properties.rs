@@ -31,6 +31,17 @@ pub fn try_programs(
     limits: Limits,
     mut check: impl FnMut(&[Step]) -> Vec<String>,
 ) {
+    let show = |raw: &[Raw]| listing(&plan(raw, limits));
+    try_raw(cases, raw, show, |raw| check(&plan(raw, limits)));
+}
+
+/// The same for a property of programs that are yet to be planned.
+pub fn try_raw(
+    cases: u32,
+    raw: &impl Strategy<Value = Vec<Raw>>,
+    show: impl Fn(&[Raw]) -> String,
+    mut check: impl FnMut(&[Raw]) -> Vec<String>,
+) {
     // The same programs each time, so that a change is judged by what it changed;
     // `random` looks for new ones.
     let seed: u64 = match std::env::var(SEED).as_deref() {
@@ -46,13 +57,13 @@ pub fn try_programs(
     let mut runner = TestRunner::new_with_rng(config, rng);
     let check = std::cell::RefCell::new(&mut check);
     let outcome = runner.run(raw, |raw| {
-        let found = (check.borrow_mut())(&plan(&raw, limits));
+        let found = (check.borrow_mut())(&raw);
         if found.is_empty() { Ok(()) } else { Err(TestCaseError::fail(found.join("\n"))) }
     });
     if let Err(error) = outcome {
         let mut report = format!("{SEED}={seed} {CASES}={cases}\n");
         if let proptest::test_runner::TestError::Fail(why, raw) = error {
-            let _ = write!(report, "{}\n{why}", listing(&plan(&raw, limits)));
+            let _ = write!(report, "{}\n{why}", show(&raw));
         } else {
             let _ = write!(report, "{error}");
         }

@@ -87,9 +87,8 @@ class Fleet {
 
     // Each goes where there are fewest.
     for (const _ of this.#names) {
-      const worker = await this.#horizontal.mediasoup.createWorker(settings);
+      const worker = await this.worker(settings);
 
-      this.#workers.push(worker);
       found.set(this.#horizontal.whereIs(worker)?.connection ?? '', worker);
     }
 
@@ -102,6 +101,36 @@ class Fleet {
 
       return worker;
     });
+  }
+
+  /**
+   * One Worker, wherever it comes to live.
+   *
+   * @param {WorkerSettings} [settings]
+   * @returns {Promise<Worker>}
+   */
+  async worker(settings) {
+    const worker = await this.#horizontal.mediasoup.createWorker(settings);
+
+    this.#workers.push(worker);
+
+    return worker;
+  }
+
+  /** Those that were not killed. */
+  get agents() {
+    return [...this.#agents];
+  }
+
+  /**
+   * Ends an agent without a word.
+   *
+   * @param {TestAgent} agent
+   */
+  async kill(agent) {
+    this.#agents = this.#agents.filter((other) => other !== agent);
+    agent.kill();
+    await agent.ended;
   }
 
   /** Ends all of it, and makes sure that nothing is left. */
