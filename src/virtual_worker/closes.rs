@@ -80,6 +80,7 @@ impl VirtualWorker {
             self.known.forget_transport(&id);
             self.facts.forget(&id);
         }
+        self.growth.look_soon(self.now);
     }
 
     fn close_router_parts(&mut self, id: &str, owner: PartId, out: &mut Vec<Output>) {
