@@ -57,6 +57,12 @@ const MODES = {
       MEDIASOUP_HORIZONTAL_MAX_PARTS: '3',
     }),
   },
+  shared: {
+    text: 'our module and one agent, all Workers on one mediasoup-worker',
+    ours: true,
+    agents: 1,
+    env: () => ({ MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST: '1' }),
+  },
   stub: {
     text: 'mediasoup itself with the stub as its worker, and three agents',
     ours: false,

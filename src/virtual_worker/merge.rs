@@ -127,15 +127,17 @@ fn union_lists(all: &mut Vec<StringStringArray>, more: Vec<StringStringArray>) {
 fn hide_in_router(all: &mut router::DumpResponse) {
     let pairs = |pairs: &mut Vec<StringString>| pairs.retain(|pair| !is_own(&pair.key));
     hide(&mut all.transport_ids);
-    // Where a pipe was made again, its way there has a Producer of the core's own.
-    all.map_producer_id_consumer_ids.retain(|list| !is_own(&list.key));
     pairs(&mut all.map_consumer_id_producer_id);
     pairs(&mut all.map_data_consumer_id_data_producer_id);
-    for list in all
-        .map_producer_id_consumer_ids
-        .iter_mut()
-        .chain(&mut all.map_data_producer_id_data_consumer_ids)
-    {
-        hide(&mut list.values);
+    for lists in [
+        &mut all.map_producer_id_consumer_ids,
+        &mut all.map_producer_id_observer_ids,
+        &mut all.map_data_producer_id_data_consumer_ids,
+    ] {
+        // A relay or a pipe made again has a Producer of the core's own on its way there.
+        lists.retain(|list| !is_own(&list.key));
+        for list in lists {
+            hide(&mut list.values);
+        }
     }
 }

@@ -30,7 +30,12 @@ impl VirtualWorker {
             let depth = self.depth(id, origin, without)?;
             Some((depth, Feed { from: pipe.to, feeder: Some(id) }))
         });
-        let feeds: Vec<_> = std::iter::once((0, straight)).chain(relays).collect();
+        let mut feeds: Vec<_> = std::iter::once((0, straight)).chain(relays).collect();
+        // A part out of reach would begin too late; from one that can be reached it comes now.
+        let reached = |feed: &Feed| self.parts.is_up(feed.from);
+        if self.parts.is_up(to) && feeds.iter().any(|(_, feed)| reached(feed)) {
+            feeds.retain(|(_, feed)| reached(feed));
+        }
         let near = feeds.iter().filter(|(_, feed)| !self.crosses(feed.from, to)).copied();
         let near: Vec<_> = near.collect();
         let feeds = if near.is_empty() { feeds } else { near };

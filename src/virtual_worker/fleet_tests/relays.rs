@@ -74,6 +74,8 @@ fn consumers_outlive_a_relay() {
     let Some(response::Body::RouterDumpResponse(dump)) = dump else { panic!("a dump") };
     let [list] = dump.map_producer_id_consumer_ids.as_slice() else { panic!("one: {dump:?}") };
     assert_eq!((list.key.as_str(), list.values.len()), ("p", 3));
+    let [list] = dump.map_producer_id_observer_ids.as_slice() else { panic!("one: {dump:?}") };
+    assert_eq!(list.key, "p", "no Producer of the core's own");
     // The next relay dies as well: the end that stands in stays, and is fed anew.
     fleet.sent.clear();
     fleet.heard();
@@ -223,5 +225,62 @@ fn data_goes_straight() {
     fleet.heard();
     fleet.kill(P2);
     assert!(fleet.heard().iter().all(|(id, _)| id != "e2"));
+    end(fleet);
+}
+
+#[test]
+fn a_relay_out_of_reach_is_passed_over() {
+    let mut fleet = room(5, Hosts::Two(2), 8, Media::Vp8);
+    consume(&mut fleet, "w1", "c1", Media::Vp8);
+    fleet.link(P2, false);
+    consume(&mut fleet, "w2", "c2", Media::Vp8);
+    assert_eq!(sources(&fleet, P1).len(), 2, "nothing would come through part 2 for now");
+    // The Producer's own part is out of reach: part 3 passes on what it has.
+    fleet.link(P1, false);
+    consume(&mut fleet, "w3", "c3", Media::Vp8);
+    assert_eq!((sources(&fleet, P1).len(), sources(&fleet, P3).len()), (2, 1));
+    for part in [P1, P2] {
+        fleet.link(part, true);
+    }
+    for (transport, id) in [("w1", "c1"), ("w2", "c2"), ("w3", "c3")] {
+        close(&mut fleet, transport, id);
+    }
+    fleet.wait(LINGER * 6);
+    assert_eq!(fleet.worker.pipes.pipes_where(|_| true), [] as [u64; 0]);
+    end(fleet);
+}
+
+#[test]
+fn consumers_outlive_a_relay_while_the_source_is_out_of_reach() {
+    let mut fleet = relayed(Media::Vp8);
+    fleet.link(P1, false);
+    assert_eq!(fleet.kill(P2), Fate::LivesOn);
+    // What waits for it does not keep anybody else waiting.
+    fleet.ok(Method::ConsumerPause, "c3", None);
+    fleet.ok(Method::ConsumerResume, "c3", None);
+    fleet.ok(Method::RouterDump, "r", None);
+    assert_ne!(fleet.worker.requests_under_way(), 0, "the source waits for its link");
+    fleet.link(P1, true);
+    assert_eq!(fleet.worker.requests_under_way(), 0);
+    assert_eq!(sources(&fleet, P1).len(), 1, "one copy crosses again");
+    assert!(fleet.heard().iter().all(|(id, _)| id == "w1"));
+    end(fleet);
+}
+
+#[test]
+fn an_observer_keeps_a_pipe_awake_also_after_it_moved() {
+    let mut fleet = room(3, Hosts::Several, 8, Media::Opus);
+    fleet.ok(Method::RouterCreateAudiolevelobserver, "r", bodies::create_audio_level("o", -50));
+    fleet.ok(Method::RtpobserverAddProducer, "o", bodies::add_producer("p"));
+    consume(&mut fleet, "w1", "c1", Media::Opus);
+    fleet.ok(Method::ConsumerPause, "c1", None);
+    // Its part goes, and it moves to the Producer's; then that of another Producer's pipe.
+    assert_eq!(fleet.kill(super::fleet::HOME), Fate::LivesOn);
+    fleet.ok(Method::TransportProduce, "w1", bodies::produce("q", Media::Opus, 2000));
+    fleet.ok(Method::RtpobserverAddProducer, "o", bodies::add_producer("q"));
+    fleet.sent.clear();
+    fleet.wait(QUIET * 2);
+    assert_eq!(count(&fleet, P1, Method::ConsumerPause), 1, "the consumer's only");
+    assert_eq!(count(&fleet, P2, Method::ConsumerPause), 0, "the observer hears q");
     end(fleet);
 }
