@@ -3,8 +3,8 @@
 use channel_schema::fbs::{request, worker};
 
 use super::{
-    Object, ObjectKind, Output, PartId, VirtualWorker, pipes::Own, refuse_as, shadows,
-    tracking::Effect,
+    Object, ObjectKind, Output, PartId, VirtualWorker, pipes::Own, refuse_as,
+    routing::refuse_unknown, shadows, tracking::Effect,
 };
 use crate::channel::{Envelope, Message, compose::ErrorKind, fbs::request::Method, method};
 
@@ -71,6 +71,14 @@ impl VirtualWorker {
                 }
                 ObjectKind::Consumer | ObjectKind::DataConsumer | ObjectKind::RtpObserver => {
                     self.release(&id, out);
+                }
+                ObjectKind::Transport => {
+                    // Its id may be used again before that part opens, and elsewhere.
+                    if let Some(message) = self.parts.take_creation(object.part, &id)
+                        && let Envelope::Request(request) = message.envelope()
+                    {
+                        refuse_unknown(&request, out);
+                    }
                 }
                 _ => {}
             }

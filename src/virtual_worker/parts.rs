@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
 
-use super::{Output, PartId, VirtualWorker, pipes::Own, requests::Pending};
+use super::{
+    Output, PartId, VirtualWorker,
+    pipes::Own,
+    requests::Pending,
+    tracking::{self, Effect},
+};
 use crate::{
     addresses::book::Host,
     channel::{
@@ -107,6 +112,20 @@ impl Parts {
         }
     }
 
+    /// Takes the request back that was to make a transport on a part that is not open yet.
+    pub fn take_creation(&mut self, part: PartId, transport: &str) -> Option<Message> {
+        let Some(Part::Opening { waiting, .. }) = self.by_id.get_mut(&part) else { return None };
+        let makes_it = |message: &Message| {
+            let Envelope::Request(request) = message.envelope() else { return false };
+            tracking::makes_transport(request.method)
+                && tracking::effect(&request, message).is_ok_and(
+                    |effect| matches!(effect, Effect::Create { id, .. } if id == transport),
+                )
+        };
+        let position = waiting.iter().position(makes_it)?;
+        Some(waiting.remove(position))
+    }
+
     /// What a part that is not open yet is for.
     pub fn wish(&self, part: PartId) -> Option<&Wish> {
         match self.by_id.get(&part)? {
@@ -191,7 +210,7 @@ impl VirtualWorker {
     fn replay(&mut self, waiting: Vec<Message>, out: &mut Vec<Output>) {
         for message in waiting {
             match message.envelope() {
-                Envelope::Request(request) if super::tracking::makes_transport(request.method) => {
+                Envelope::Request(request) if tracking::makes_transport(request.method) => {
                     self.create_transport(message, out);
                 }
                 _ => self.from_library(message.into_bytes(), out),

@@ -326,3 +326,29 @@ fn the_other_policies_choose_otherwise() {
     assert_eq!(parts(Policy::RoundRobin), [ONE, TWO, ONE]);
     assert_eq!(parts(Policy::Home), [HOME, HOME, HOME]);
 }
+
+/// It may be meant for another part the second time.
+#[test]
+fn a_transport_that_is_closed_before_its_part_opens_can_be_made_again() {
+    for parts in [2, 3] {
+        let mut fleet = Fleet::new(parts, Hosts::One);
+        fleet.ok(Method::WorkerCreateRouter, "", bodies::create_router("r"));
+        fleet.slow = true;
+        let create = || bodies::create_web_rtc("t", vec![bodies::udp(0)]);
+        let first = fleet.ask(Method::RouterCreateWebrtctransport, "r", create());
+        let close = bodies::close_transport("t");
+        let closed = fleet.ask(Method::RouterCloseTransport, "r", close);
+        let second = fleet.ask(Method::RouterCreateWebrtctransport, "r", create());
+        while let Some(part) = fleet.opening.first().copied() {
+            fleet.open(part);
+        }
+        fleet.settle();
+        assert!(fleet.answer(first).expect("it is answered").is_err(), "it was closed first");
+        assert_eq!(fleet.answer(closed), Some(Ok(None)));
+        assert!(fleet.answer(second).expect("it is answered").is_ok());
+        fleet.ok(Method::TransportDump, "t", None);
+        fleet.close_transport("t");
+        fleet.ok(Method::WorkerCloseRouter, "", bodies::close_router("r"));
+        assert_eq!(fleet.left(), 0);
+    }
+}
