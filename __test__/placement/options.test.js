@@ -23,6 +23,8 @@ test.each([
   [{ watermark: 60 }, 'watermark must be a share of a core, from 0 to 1'],
   [{ watermark: Number.NaN }, 'watermark must be a share of a core, from 0 to 1'],
   [{ watermark: '0.6' }, 'watermark must be a share of a core, from 0 to 1'],
+  [{ maxFanOut: 0 }, 'maxFanOut must be a whole number from 1 on'],
+  [{ onPartLost: 'weep' }, "onPartLost must be 'continue' or 'died'"],
   [{ region: '' }, 'region must be a string that is not empty'],
   [{ region: 1 }, 'region must be a string that is not empty'],
 ])('refuses the options %j', (options, message) => {
@@ -46,6 +48,8 @@ test.each([
   ['MEDIASOUP_HORIZONTAL_PLACEMENT', 'elsewhere', 'it is one of home, pack, leastLoaded'],
   ['MEDIASOUP_HORIZONTAL_MAX_PARTS', '0', 'it is a whole number from 1 on'],
   ['MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST', 'two', 'it is a whole number from 1 on'],
+  ['MEDIASOUP_HORIZONTAL_MAX_FAN_OUT', '-1', 'it is a whole number from 1 on'],
+  ['MEDIASOUP_HORIZONTAL_ON_PART_LOST', 'weep', 'neither continue nor died'],
   ['MEDIASOUP_HORIZONTAL_WATERMARK', '60 %', 'it is a share of a core, from 0 to 1'],
 ])('refuses %s=%s', (name, value, message) => {
   process.env[name] = value;
