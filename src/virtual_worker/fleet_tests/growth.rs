@@ -9,7 +9,7 @@ use super::{
 use crate::{
     channel::method::Method,
     placement::{Policy, TRANSPORT_COST},
-    virtual_worker::{PartId, PartLoad, Spread},
+    virtual_worker::{Fate, PartId, PartLoad, Spread},
 };
 
 const ONE: PartId = PartId(1);
@@ -351,4 +351,97 @@ fn a_transport_that_is_closed_before_its_part_opens_can_be_made_again() {
         fleet.ok(Method::WorkerCloseRouter, "", bodies::close_router("r"));
         assert_eq!(fleet.left(), 0);
     }
+}
+
+#[test]
+fn nothing_goes_where_the_link_is_down() {
+    let mut fleet = room(3, Hosts::Several);
+    fleet.measure(&[(HOME, 700)]);
+    assert_eq!(fleet.transport("w0"), ONE);
+    fleet.measure(&[(HOME, 700), (ONE, 10)]);
+    fleet.link(ONE, false);
+    assert_eq!(fleet.transport("w1"), TWO, "not the one with room");
+    // Home has all the room, and is out of reach itself.
+    fleet.measure(&[(HOME, 0), (TWO, 999)]);
+    fleet.link(HOME, false);
+    assert_eq!(fleet.transport("w2"), TWO);
+    fleet.ok(Method::RouterCreateDirecttransport, "r", bodies::create_direct("d"));
+    assert_eq!(fleet.part_of("d"), TWO);
+    fleet.link(ONE, true);
+    assert_eq!(fleet.transport("w3"), ONE);
+    fleet.link(HOME, true);
+    assert_eq!(fleet.transport("w4"), HOME);
+    fleet.ok(Method::WorkerCloseRouter, "", bodies::close_router("r"));
+    assert_eq!(fleet.left(), 0);
+}
+
+#[test]
+fn a_worker_that_cannot_be_had_while_home_is_out_of_reach() {
+    let mut fleet = room(3, Hosts::Several);
+    fleet.measure(&[(HOME, 700)]);
+    assert_eq!(fleet.transport("w0"), ONE);
+    fleet.measure(&[(HOME, 0), (ONE, 700)]);
+    fleet.slow = true;
+    fleet.link(HOME, false);
+    let body = bodies::create_web_rtc("w1", vec![bodies::udp(0)]);
+    let asked = fleet.ask(Method::RouterCreateWebrtctransport, "r", body);
+    assert_eq!(fleet.opening, [TWO]);
+    fleet.fail(TWO);
+    fleet.settle();
+    assert!(fleet.answer(asked).expect("it waits for nobody").is_ok());
+    assert_eq!(fleet.part_of("w1"), ONE);
+}
+
+/// The relay has nothing of the app's any more, and another part hears through it.
+#[test]
+fn a_part_that_relays_stays() {
+    let mut fleet = room(3, Hosts::Two(1));
+    assert_eq!(fleet.transport("w0"), HOME);
+    fleet.ok(Method::TransportProduce, "w0", bodies::produce("p", Media::Vp8, 1000));
+    for (transport, part, loads) in
+        [("w1", ONE, vec![(HOME, 700)]), ("w2", TWO, vec![(HOME, 700), (ONE, 700)])]
+    {
+        fleet.measure(&loads);
+        assert_eq!(fleet.transport(transport), part);
+        let body = bodies::consume(&format!("c-{transport}"), "p", Media::Vp8, 1000);
+        fleet.ok(Method::TransportConsume, transport, body);
+    }
+    assert_eq!(fleet.sent_to(ONE, Method::TransportConsume).len(), 2, "one is for the pipe");
+    fleet.close_transport("w1");
+    fleet.wait(at(300));
+    assert!(fleet.closed.is_empty(), "{:?}", fleet.closed);
+    fleet.ok(Method::ConsumerDump, "c-w2", None);
+    fleet.ok(Method::TransportCloseConsumer, "w2", bodies::close_consumer("c-w2"));
+    fleet.wait(at(300));
+    assert_eq!(fleet.closed, [ONE], "its pipes are gone, and it with them");
+    fleet.ok(Method::WorkerCloseRouter, "", bodies::close_router("r"));
+    fleet.wait(at(300));
+    assert_eq!(fleet.closed, [ONE, TWO]);
+    assert_eq!(fleet.left(), 0);
+    assert_eq!(fleet.worker.next_tick(), None);
+}
+
+/// What a part that dies was asked is asked again of another, also where parts come with the load.
+#[test]
+fn a_grown_worker_outlives_its_home() {
+    let mut fleet = room(3, Hosts::Several);
+    fleet.measure(&[(HOME, 700)]);
+    assert_eq!(fleet.transport("w0"), ONE);
+    fleet.measure(&[(HOME, 0), (ONE, 500)]);
+    fleet.held.insert(HOME);
+    let body = bodies::create_web_rtc("w1", vec![bodies::udp(0)]);
+    let asked = fleet.ask(Method::RouterCreateWebrtctransport, "r", body);
+    assert_eq!(fleet.part_of("w1"), HOME);
+    fleet.held.clear();
+    assert_eq!(fleet.kill(HOME), Fate::LivesOn);
+    assert!(fleet.answer(asked).expect("an answer").is_ok());
+    assert_eq!(fleet.part_of("w1"), ONE, "the home from now on");
+    fleet.close_transport("w0");
+    fleet.close_transport("w1");
+    fleet.wait(at(300));
+    assert!(fleet.closed.is_empty(), "a home never goes");
+    fleet.measure(&[(ONE, 700)]);
+    assert_eq!(fleet.transport("w2"), TWO);
+    fleet.ok(Method::WorkerCloseRouter, "", bodies::close_router("r"));
+    assert_eq!(fleet.left(), 0);
 }
