@@ -11,7 +11,10 @@ export declare class LocalConnection {
 export interface LocalConnectionOptions {
   /** Path of a mediasoup-worker. Default: the one that set-up found or built. */
   workerBin?: string;
-  /** Whether the process that mediasoup spawns becomes the worker itself. Default true. */
+  /**
+   * Whether the process that mediasoup spawns becomes the worker itself, which then is the only one
+   * of its Worker. Default: where a Worker has only one anyway.
+   */
   execInPlace?: boolean;
 }
 
@@ -55,6 +58,12 @@ export declare class MockConnection {
 export interface MockConnectionOptions {
   /** Default `mock`. */
   name?: string;
+  /** How many workers it has room for. Default 1024 on 8 cores. */
+  cores?: number;
+  /** Where it says that it is. */
+  region?: string;
+  /** Cores that each of its workers says it takes. Default 0. */
+  cpu?: number;
 }
 
 /** What may be given as a connection. A string is the URL of an agent. */
@@ -71,12 +80,14 @@ export interface HorizontalOptions {
    */
   announcedMode?: 'auto' | 'identity';
   /**
-   * Where the objects of a Router live: with it (`home`, the default), or every transport on
-   * another mediasoup-worker than the one before (`scatter`, for tests).
+   * Where Workers, and the transports of a Router whose mediasoup-worker is busy, go. Default
+   * `pack`.
    */
-  placement?: 'home' | 'scatter';
+  placement?: PlacementPolicy | PlacementFunction;
+  /** The share of a core below which a mediasoup-worker takes more. Default 0.6. */
+  watermark?: number;
   /**
-   * On how many mediasoup-workers the objects of one Worker may live. Default 1, with `scatter` 3.
+   * On how many mediasoup-workers the objects of one Worker may live. Default 32, with `scatter` 3.
    */
   maxParts?: number;
   /**
@@ -85,6 +96,70 @@ export interface HorizontalOptions {
    * DirectTransport was there, which have no event to tell.
    */
   onPartLost?: 'continue' | 'died';
+  /**
+   * How many mediasoup-workers one of them feeds with the same Producer before others pass it on.
+   * Default 8.
+   */
+  maxFanOut?: number;
+  /** Where the app is, for `region` and for placement functions. */
+  region?: string;
+  /**
+   * How many mediasoup-workers an app may have on one host; further Workers share them. Default:
+   * what the host says, which is its number of cores.
+   */
+  workersPerHost?: number;
+}
+
+/**
+ * - `home`: a Router stays on one mediasoup-worker, as with mediasoup.
+ * - `pack`: below the watermark too; above it its new transports fill the busiest mediasoup-worker
+ *   that still has room, then a further one.
+ * - `leastLoaded`: the one with the most room.
+ * - `roundRobin`: the next one that has room.
+ * - `region`: the app's region first, then as `pack`.
+ * - `scatter`: every transport on the next one, room or not; for tests.
+ */
+export type PlacementPolicy = 'home' | 'pack' | 'leastLoaded' | 'roundRobin' | 'region' | 'scatter';
+
+/**
+ * The app's own rule for where a mediasoup-worker starts. It must answer at once; after a second,
+ * or for an answer that is of no use, `pack` decides.
+ *
+ * @returns The name or the position of a candidate; null or undefined leaves it to `pack`.
+ */
+export type PlacementFunction = (
+  request: PlacementRequest,
+  candidates: PlacementCandidate[],
+) => string | number | null | undefined;
+
+/** What a mediasoup-worker is wanted for. */
+export interface PlacementRequest {
+  /** `pid` of the Worker, also of one that is being created. */
+  worker: number;
+  /** Id of the Router that has outgrown its mediasoup-workers; null for a new Worker. */
+  router: string | null;
+  /** The kind of the transport that does not fit any more; null for a new Worker. */
+  transport: 'webrtc' | 'plain' | 'pipe' | null;
+}
+
+/** A connection that could give a mediasoup-worker. */
+export interface PlacementCandidate {
+  name: string;
+  reachable: boolean;
+  /** Whether its host means to leave. */
+  draining: boolean;
+  /** Whether it is in the app's region. */
+  near: boolean;
+  cores: number;
+  /** Cores that all mediasoup-workers there take now, such as 1.25. */
+  cpu: number;
+  /** mediasoup-workers there, everyone's. */
+  workers: number;
+  maxWorkers: number;
+  /** Those of this Horizontal. */
+  ownWorkers: number;
+  /** Those of the Worker in question. */
+  parts: number;
 }
 
 /**

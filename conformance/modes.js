@@ -30,6 +30,12 @@ const MODES = {
     agents: 0,
     env: () => ({}),
   },
+  home: {
+    text: 'our module, every Router on one worker, which the spawned process becomes',
+    ours: true,
+    agents: 0,
+    env: () => ({ MEDIASOUP_HORIZONTAL_PLACEMENT: 'home' }),
+  },
   agent: {
     text: 'our module and one agent',
     ours: true,
@@ -72,8 +78,10 @@ const RESERVED = [
   'MEDIASOUP_HORIZONTAL_AGENTS',
   'MEDIASOUP_HORIZONTAL_MAX_PARTS',
   'MEDIASOUP_HORIZONTAL_PLACEMENT',
+  'MEDIASOUP_HORIZONTAL_REGION',
   'MEDIASOUP_HORIZONTAL_SOCKET',
   'MEDIASOUP_HORIZONTAL_TICKET',
+  'MEDIASOUP_HORIZONTAL_WATERMARK',
   'MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST',
 ];
 

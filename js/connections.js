@@ -32,10 +32,11 @@ class LocalConnection extends BaseConnection {
    * @param {string} [options.workerBin] Path of a mediasoup-worker. Default: the one that set-up
    * found or built.
    * @param {boolean} [options.execInPlace] Whether the process that mediasoup spawns becomes the
-   * worker itself. Default true.
+   * worker itself, which then is the only one of its Worker. Default: where a Worker has only one
+   * anyway.
    */
-  constructor({ workerBin, execInPlace = true } = {}) {
-    super({ type: 'local', workerBin: workerBin ?? null, execInPlace });
+  constructor({ workerBin, execInPlace } = {}) {
+    super({ type: 'local', workerBin: workerBin ?? null, execInPlace: execInPlace ?? null });
   }
 }
 
@@ -105,9 +106,18 @@ class MockConnection extends BaseConnection {
   /**
    * @param {object} [options]
    * @param {string} [options.name] Default `mock`.
+   * @param {number} [options.cores] How many workers it has room for. Default 1024 on 8 cores.
+   * @param {string} [options.region] Where it says that it is.
+   * @param {number} [options.cpu] Cores that each of its workers says it takes. Default 0.
    */
-  constructor({ name = 'mock' } = {}) {
-    super({ type: 'mock', name });
+  constructor({ name = 'mock', cores, region, cpu } = {}) {
+    super({
+      type: 'mock',
+      name,
+      cores: cores ?? null,
+      region: region ?? null,
+      cpu: cpu === undefined ? null : Math.round(cpu * 1000),
+    });
   }
 }
 

@@ -7,9 +7,11 @@ const { toSettings } = require('./connections');
 const { createWorkerWith } = require('./create-worker');
 const { closeAtExit, forgetAtExit } = require('./exit');
 const { loadBinding, stubPath, unwrap } = require('./native');
+const { toPlacement } = require('./placement');
 
 /** @import { LocalConnection, MockConnection, RemoteConnection } from './connections' */
 /** @import { NativeCore } from './native' */
+/** @import { PlacementFunction } from './placement' */
 
 /** Folder of the mediasoup package that this one drives. */
 const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream')), '..', '..');
@@ -24,14 +26,21 @@ const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream
  * @property {string[]} [selfAddresses] Further addresses and names of the app's own host.
  * @property {'auto' | 'identity'} [announcedMode] Whether announced addresses that are not the
  * app's own are replaced by the agent's (`auto`, the default) or kept (`identity`).
- * @property {'home' | 'scatter'} [placement] Where the objects of a Router live: with it (`home`,
- * the default), or every transport on another mediasoup-worker than the one before (`scatter`, for
- * tests).
+ * @property {'home' | 'pack' | 'leastLoaded' | 'roundRobin' | 'region' | 'scatter' |
+ * PlacementFunction} [placement] Where Workers, and the transports of a Router whose mediasoup-worker
+ * is busy, go. Default `pack`; `home` keeps every Router on one mediasoup-worker, as mediasoup does.
+ * @property {number} [watermark] The share of a core below which a mediasoup-worker takes more.
+ * Default 0.6.
  * @property {number} [maxParts] On how many mediasoup-workers the objects of one Worker may live.
- * Default 1, with `scatter` 3.
+ * Default 32, with `scatter` 3.
  * @property {'continue' | 'died'} [onPartLost] What becomes of a Worker that loses one of several
  * mediasoup-workers: it lives on without what was there (`continue`), or it dies (`died`). Default:
  * it lives on, unless a PlainTransport or DirectTransport was there, which have no event to tell.
+ * @property {number} [maxFanOut] How many mediasoup-workers one of them feeds with the same Producer
+ * before others pass it on. Default 8.
+ * @property {string} [region] Where the app is, for `region` and for placement functions.
+ * @property {number} [workersPerHost] How many mediasoup-workers an app may have on one host; further
+ * Workers share them. Default: what the host says, which is its number of cores.
  */
 
 /**
@@ -57,6 +66,7 @@ class Horizontal {
   constructor(connections, options = {}) {
     this.#initial = connections === undefined ? 'environment' : [...connections];
     this.#options = options;
+    toPlacement(options);
 
     if (this.#initial !== 'environment') {
       this.#initial.forEach(toSettings);
@@ -176,8 +186,8 @@ class Horizontal {
 
     const { NativeCore } = loadBinding();
     const core = new NativeCore();
-    const { connectTimeoutMs, selfAddresses, announcedMode, placement, maxParts, onPartLost } =
-      this.#options;
+    const { connectTimeoutMs, selfAddresses, announcedMode } = this.#options;
+    const { settings: placement, chooser } = toPlacement(this.#options);
 
     this.#socket = unwrap(
       core.start(
@@ -185,13 +195,12 @@ class Horizontal {
           connectTimeoutMs: connectTimeoutMs ?? null,
           selfAddresses: selfAddresses ?? [],
           announcedMode: announcedMode ?? null,
-          placement: placement ?? null,
-          maxParts: maxParts ?? null,
-          onPartLost: onPartLost ?? null,
+          placement,
           environment: process.env,
           stub: stubPath,
           mediasoupDir: MEDIASOUP_DIR,
         }),
+        chooser,
       ),
     );
 

@@ -17,7 +17,7 @@ const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
 
 /**
  * @typedef {object} NativeCore
- * @property {(options: string) => string} start
+ * @property {(options: string, chooser?: (text: string) => string) => string} start
  * @property {(connection: string) => string} add
  * @property {(name: string) => boolean} remove
  * @property {() => string} connections

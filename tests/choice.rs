@@ -13,9 +13,13 @@ use std::{
 use mediasoup_horizontal::{
     addresses::{HostAddresses, PortPolicy},
     connection::{
-        BoxFuture, Connection, DtlsFiles, InPlaceWorker, Load, SpawnError, SpawnRequest, WorkerLink,
+        BoxFuture, Connection, DtlsFiles, HostLoad, InPlaceWorker, Load, SpawnError, SpawnRequest,
+        WorkerLink,
     },
-    core::choice::{Found, NoWorker, Place, Role, Source, find},
+    core::{
+        choice::{Found, NoWorker, Place, Role, Source, find},
+        rules::Rules,
+    },
     queue,
 };
 use parking_lot::Mutex;
@@ -39,6 +43,7 @@ enum Plan {
 struct Fake {
     name: &'static str,
     load: Option<Load>,
+    host: Mutex<HostLoad>,
     settles_after: Duration,
     plan: Plan,
     asked: Arc<Mutex<Vec<&'static str>>>,
@@ -90,6 +95,10 @@ impl Connection for Fake {
 
     fn load(&self) -> Option<Load> {
         self.load
+    }
+
+    fn host_load(&self) -> Option<HostLoad> {
+        Some(self.host.lock().clone())
     }
 
     fn settled(&self) -> BoxFuture<'_, ()> {
@@ -159,12 +168,13 @@ impl Fleet {
         let fake = Arc::new(Fake {
             name,
             load: load.map(|workers| Load { workers, max_workers: 8 }),
+            host: Mutex::default(),
             settles_after,
             plan,
             asked: Arc::clone(&self.asked),
             given_up: Arc::default(),
         });
-        self.sources.push(Source { connection: fake.clone(), own_workers: Arc::default() });
+        self.sources.push(Source::new(fake.clone()));
         self.fakes.push(fake);
         self
     }
@@ -178,7 +188,8 @@ impl Fleet {
             worker_bin: None,
         };
         let role = Role::Home { in_place: true };
-        find(&self.sources, &request, role, Instant::now() + DEADLINE).await
+        let deadline = Instant::now() + DEADLINE;
+        find(&self.sources, &request, role, &Rules::default(), 7, deadline).await
     }
 
     async fn place(&self) -> Place {
@@ -234,6 +245,33 @@ async fn workers_are_spread_and_places_given_back() {
     assert_eq!(fleet.place().await.connection.name(), "b", "where there is room again");
     drop(places);
     assert_eq!(fleet.places(), [0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_is_spread_before_any_load_shows_it() {
+    let fleet =
+        Fleet::default().with("idle", Some(0), Plan::Gives).with("busy", Some(0), Plan::Gives);
+    for (fake, cpu) in fleet.fakes.iter().zip([0, 800]) {
+        *fake.host.lock() = HostLoad { cores: 4, others: vec![cpu], ..HostLoad::default() };
+    }
+    let mut places = Vec::new();
+    while fleet.places()[1] == 0 {
+        assert!(places.len() < 32, "all pile up on one: {:?}", fleet.places());
+        places.push(fleet.place().await);
+    }
+    assert!(fleet.places()[0] > 3, "the idle one takes more: {:?}", fleet.places());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_host_is_not_asked() {
+    let fleet =
+        Fleet::default().with("leaves", Some(0), Plan::Gives).with("stays", Some(7), Plan::Gives);
+    fleet.fakes[0].host.lock().draining = true;
+    assert_eq!(fleet.place().await.connection.name(), "stays");
+    fleet.fakes[1].host.lock().draining = true;
+    let why = fleet.why_not().await;
+    assert_eq!(why, NoWorker::NoRoom("leaves drains; stays drains".to_owned()));
+    assert_eq!(fleet.asked(), ["stays"]);
 }
 
 #[tokio::test(start_paused = true)]

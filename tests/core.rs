@@ -3,6 +3,10 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "mock_worker/bodies.rs"]
+#[expect(dead_code, reason = "shared with the tests of the mock worker")]
+mod bodies;
+
 use std::{
     io::{IoSlice, Read, Write},
     os::{
@@ -20,17 +24,21 @@ use mediasoup_horizontal::{
     MEDIASOUP_VERSION,
     channel::{
         Envelope, Message, compose,
-        fbs::{notification::Event, request::Method},
+        fbs::{
+            notification::Event,
+            request::{self, Method},
+        },
     },
     connection::{
-        Exit,
+        Exit, HostLoad,
         mock::{MockConnection, MockConnectionOptions, MockHandle},
     },
     core::{
         Core, Failure, Ticket,
-        config::{self, ONE_PART, Options},
+        config::{self, Options},
     },
     stub::protocol::{self, Kind},
+    virtual_worker::Spread,
 };
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
@@ -38,8 +46,12 @@ use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 const AT_ONCE: Duration = Duration::from_secs(4);
 
 fn start() -> (Core, MockHandle) {
+    start_with(Spread::ONE_PART)
+}
+
+fn start_with(spread: Spread) -> (Core, MockHandle) {
     let book = config::address_book(&Options::default()).unwrap();
-    let core = Core::start(book, Duration::from_secs(2), ONE_PART).unwrap();
+    let core = Core::start(book, Duration::from_secs(2), spread).unwrap();
     let mock = MockConnection::new(MockConnectionOptions::default());
     let handle = mock.handle();
     core.add(Arc::new(mock));
@@ -117,7 +129,11 @@ impl Stub {
     }
 
     fn assert_answers(&mut self) {
-        let request = compose::request(77, Method::WorkerGetResourceUsage, "", None);
+        self.assert_accepts(Method::WorkerGetResourceUsage, "", None);
+    }
+
+    fn assert_accepts(&mut self, method: Method, handler: &str, body: Option<request::Body>) {
+        let request = compose::request(77, method, handler, body);
         self.input.write_all(&request.into_bytes()).unwrap();
         let answer = self.message();
         let Envelope::Response(response) = answer.envelope() else { panic!("an answer") };
@@ -183,6 +199,31 @@ fn a_worker_s_end_is_told_after_its_channel_ended() {
             }
         };
         assert_eq!(stub.end(), expected);
+    }
+}
+
+#[test]
+fn loads_that_a_connection_tells_decide_on_further_workers() {
+    let at_once = Duration::ZERO;
+    let late = Duration::from_secs(6);
+    for (what, cpu, age, draining, workers) in [
+        ("a home with room keeps all", 550, at_once, false, 1),
+        ("a busy one does not", 900, at_once, false, 2),
+        ("but nothing starts on a host that leaves", 900, at_once, true, 1),
+        ("nor on one that was not heard of for long", 900, late, false, 1),
+    ] {
+        let (core, mock) = start_with(Spread::pack(4));
+        let home = MockConnectionOptions::default().first_pid;
+        let host =
+            HostLoad { cores: 8, own: [(home, cpu)].into(), age: Some(age), ..HostLoad::default() };
+        mock.set_host_load(host.clone());
+        let mut stub = stub(&core, &core.issue(Ticket::default()), &[]);
+        stub.assert_runs();
+        mock.set_host_load(HostLoad { draining, ..host });
+        stub.assert_accepts(Method::WorkerCreateRouter, "", Some(bodies::create_router("r")));
+        let plain = bodies::create_plain("t", bodies::plain_options());
+        stub.assert_accepts(Method::RouterCreatePlaintransport, "r", Some(plain));
+        assert_eq!(mock.workers().len(), workers, "{what}");
     }
 }
 

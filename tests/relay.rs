@@ -23,13 +23,10 @@ use mediasoup_horizontal::{
         framing::FrameReader,
     },
     connection::{Exit, LINK_LIMIT, WorkerCommand, WorkerEvent, WorkerLink},
-    core::{
-        config::ONE_PART,
-        relay::{self, ControlEvent, Ends, LibraryEnd, Opened, Stdio},
-    },
+    core::relay::{self, ControlEvent, Ends, LibraryEnd, Opened, Stdio},
     queue,
     quiet_writer::QuietWriter,
-    virtual_worker::VirtualWorker,
+    virtual_worker::{Spread, VirtualWorker},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -85,7 +82,7 @@ fn start() -> Bench {
     let host = Host { key: "local".to_owned(), addresses: Arc::new(addresses()) };
     let (control, controlled) = mpsc::channel(4);
     let (stdio, texts) = queue::bounded(relay::STDIO_LIMIT);
-    let machine = VirtualWorker::new(4321, host.clone(), book, ONE_PART);
+    let machine = VirtualWorker::new(4321, host.clone(), book, Spread::ONE_PART);
     let running = tokio::spawn(relay::run(Ends {
         library,
         machine,

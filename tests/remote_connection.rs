@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use mediasoup_horizontal::{
     agent::AgentOptions,
     connection::{
-        Connection, Exit, SpawnError, WorkerCommand, WorkerEvent,
+        Connection, Exit, HostLoad, SpawnError, WorkerCommand, WorkerEvent,
         remote::{RemoteConnection, RemoteOptions, Status},
     },
     net::{HostIdentity, Token},
@@ -18,7 +18,7 @@ use support::{
     Memory, Wire, agent_options, connected, end_of, message, next_message, pair, pair_with,
     remote_options, request, server, within,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 #[tokio::test(start_paused = true)]
 async fn carries_messages_texts_signals_and_the_exit() {
@@ -51,6 +51,29 @@ async fn carries_messages_texts_signals_and_the_exit() {
     link.commands.send(WorkerCommand::CloseInput).await.unwrap();
     assert_eq!(end_of(&mut link).await, Exit::Code(0));
     workers.are(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tells_what_the_agent_says_of_its_host() {
+    let mut agent = agent_options();
+    agent.labels = [("region".to_owned(), "eu".to_owned())].into();
+    let (_workers, memory, connection) = pair_with(agent, remote_options());
+    let load = || connection.host_load().unwrap();
+    assert_eq!(load(), HostLoad::default(), "nobody was asked yet");
+    connection.start();
+    connected(&connection).await;
+    assert_eq!(load().region(), Some("eu"));
+    assert!(load().cores >= 1);
+    let told = within(async {
+        while load().age.is_none() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        load()
+    });
+    assert!(told.await.age.unwrap() <= Duration::from_secs(1));
+    memory.wire.send_replace(Wire::Frozen);
+    sleep(Duration::from_secs(3)).await;
+    assert!(load().age.unwrap() >= Duration::from_secs(2), "it grows old in silence");
 }
 
 #[tokio::test(start_paused = true)]

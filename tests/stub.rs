@@ -21,9 +21,10 @@ use std::{
 use mediasoup_horizontal::{
     core::{
         Core, Ticket,
-        config::{self, ONE_PART, Options},
+        config::{self, Options},
     },
     stub::protocol::{self, Kind},
+    virtual_worker::Spread,
 };
 
 use nix::{
@@ -81,7 +82,7 @@ const HANG_UP: Duration = Duration::from_secs(20);
 
 fn core() -> Core {
     let book = config::address_book(&Options::default()).unwrap();
-    Core::start(book, Duration::from_secs(1), ONE_PART).unwrap()
+    Core::start(book, Duration::from_secs(1), Spread::ONE_PART).unwrap()
 }
 
 fn connect(core: &Core) -> UnixStream {

@@ -30,9 +30,12 @@ let horizontal;
 function open(onPartLost) {
   mark = newMark();
   process.env[MARK] = mark;
-  // Parts would share workers where there are fewer cores.
-  process.env.MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST = '4';
-  horizontal = new Horizontal([new LocalConnection()], { placement: 'scatter', onPartLost });
+  horizontal = new Horizontal([new LocalConnection()], {
+    placement: 'scatter',
+    onPartLost,
+    // Each part gets a worker of its own, however few cores there are.
+    workersPerHost: 64,
+  });
 
   return horizontal.mediasoup.createWorker();
 }
@@ -140,6 +143,8 @@ test('refuses other choices', async () => {
   } finally {
     delete process.env.MEDIASOUP_HORIZONTAL_ON_PART_LOST;
   }
-  expect(() => open(/** @type {any} */ ('weep'))).toThrow('unknown variant `weep`');
+  expect(() => open(/** @type {any} */ ('weep'))).toThrow(
+    "onPartLost must be 'continue' or 'died'",
+  );
   await open('died');
 });

@@ -41,9 +41,13 @@ const own = new horizontal.Horizontal(
     connectTimeoutMs: 1_000,
     announcedMode: 'identity',
     selfAddresses: ['192.0.2.1'],
-    placement: 'scatter',
+    placement: 'leastLoaded',
     maxParts: 3,
     onPartLost: 'continue',
+    maxFanOut: 4,
+    watermark: 0.5,
+    region: 'eu',
+    workersPerHost: 8,
   },
 );
 own satisfies typeof horizontal.horizontal;
@@ -56,6 +60,12 @@ own.names() satisfies string[];
 own.delete('ws://10.0.0.2:4480') satisfies boolean;
 own.close();
 
+new horizontal.Horizontal([], {
+  placement: ({ router }, candidates) => (router ? 0 : candidates.at(-1)?.name),
+}).close();
+
+// @ts-expect-error A function answers at once.
+new horizontal.Horizontal([], { placement: async () => 0 });
 // @ts-expect-error The URL is needed.
 new horizontal.RemoteConnection({});
 // @ts-expect-error There is no such mode.

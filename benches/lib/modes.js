@@ -44,7 +44,7 @@ const MODES = {
   plain: { text: 'mediasoup itself', open: openPlain },
   local: {
     text: 'ours on this host, the stub becoming the worker',
-    open: () => openHorizontal(new LocalConnection()),
+    open: () => openHorizontal(new LocalConnection({ execInPlace: true })),
   },
   stub: {
     text: 'ours on this host, the stub waiting beside the worker',

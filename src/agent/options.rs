@@ -1,11 +1,12 @@
 //! What an agent needs to know.
 
-use std::{collections::BTreeMap, thread::available_parallelism, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::AddressOptions;
 use crate::{
     net::{Timing, Tokens},
     session::SESSION_TIMEOUT,
+    worker_process::cpu::cores,
 };
 
 /// Options of an agent.
@@ -45,9 +46,4 @@ impl Default for AgentOptions {
             grace: Duration::from_secs(5),
         }
     }
-}
-
-/// Cores that this process may use: affinity and cgroup quota count.
-pub(super) fn cores() -> usize {
-    available_parallelism().map_or(1, usize::from)
 }

@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use super::{
     AgentOptions, WorkerSource,
-    options::cores,
     session::Session,
     sessions::{Handle, Request, Resumable, Sessions},
 };
@@ -25,6 +24,7 @@ use crate::{
         AgentReply, Hello, Limits, LoadReport, MAX_MESSAGE, MAX_PAYLOAD, Refusal, RefusalCode,
         Welcome, WorkerOffer,
     },
+    worker_process::cpu::{CpuSampler, cores},
 };
 
 /// Who an agent is.
@@ -63,6 +63,8 @@ pub(super) struct Shared {
     pub(super) worker_slots: Arc<Semaphore>,
     session_slots: Arc<Semaphore>,
     sessions: Sessions,
+    /// Measures the workers of every session.
+    pub(super) sampler: CpuSampler,
     pub(super) stopping: watch::Sender<bool>,
 }
 
@@ -70,7 +72,8 @@ impl Shared {
     pub(super) fn load(&self) -> LoadReport {
         let max_workers = self.options.max_workers;
         let free = self.worker_slots.available_permits();
-        LoadReport { workers: max_workers.saturating_sub(free), max_workers }
+        let workers = max_workers.saturating_sub(free);
+        LoadReport { workers, max_workers, ..LoadReport::default() }
     }
 }
 
@@ -93,6 +96,7 @@ impl Server {
             worker_slots: slots(options.max_workers),
             session_slots: slots(options.max_sessions),
             sessions: Sessions::default(),
+            sampler: CpuSampler::default(),
             stopping: watch::Sender::new(false),
             host: HostIdentity::of_this_process(),
             options,

@@ -193,7 +193,7 @@ impl Session {
                 // Cancel-safe: an interval keeps its schedule.
                 _ = load.tick() => {
                     if let Some(link) = &self.link {
-                        link.writer.control(Body::Load(self.shared.load()));
+                        link.writer.control(Body::Load(self.workers.load()));
                     }
                 }
                 // Cancel-safe: the channel keeps what was not received. The sender is in `workers`.

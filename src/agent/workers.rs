@@ -13,10 +13,14 @@ use crate::{
     connection::{Exit, SpawnError, SpawnRequest, WorkerCommand, WorkerEvent, WorkerLink},
     net::{LinkLost, Patience},
     queue::{self, TrySendError},
-    wire::{Body, Frame, Kind, SpawnSpec, Spawned},
+    wire::{Body, Frame, Kind, LoadReport, SpawnSpec, Spawned},
+    worker_process::cpu::Watched,
 };
 
 const SIGKILL: i32 = 9;
+
+/// How many loads of each kind a report has at most, so that it fits into what may be said.
+const LOADS_MAX: usize = 2048;
 
 /// How many refusals may wait for a controller that does not read.
 const PENDING_REFUSALS: usize = 64;
@@ -30,6 +34,8 @@ enum Fate {
 }
 
 struct Worker {
+    pid: u32,
+    _watched: Watched,
     commands: queue::Sender<WorkerCommand>,
     fate: watch::Sender<Fate>,
 }
@@ -59,6 +65,17 @@ impl Workers {
 
     pub(super) fn count(&self) -> usize {
         self.table.len()
+    }
+
+    /// The agent's load as this session may know it: of its own workers by their handles, of the
+    /// others' only how much they take.
+    pub(super) fn load(&self) -> LoadReport {
+        let mut loads = self.shared.sampler.sample().loads;
+        let own = self.table.iter().take(LOADS_MAX);
+        let own = own.filter_map(|(handle, worker)| Some((*handle, loads.remove(&worker.pid)?)));
+        let own = own.collect();
+        let others = loads.into_values().take(LOADS_MAX).collect();
+        LoadReport { own, others, ..self.shared.load() }
     }
 
     /// Forgets a worker that is gone.
@@ -97,7 +114,8 @@ impl Workers {
                     gone: self.gone.clone(),
                 };
                 tokio::spawn(forward.run(pid));
-                self.table.insert(handle, Worker { commands, fate });
+                let watched = self.shared.sampler.watch(pid);
+                self.table.insert(handle, Worker { pid, _watched: watched, commands, fate });
                 Ok(())
             }
             Err(error) => self.refuse(handle, error),

@@ -1,12 +1,15 @@
 //! What Node.js may call. Management only: JSON text in, JSON text out. Errors that users see are
 //! built in JS, because native ones are of no JS class under jest.
 
-use std::collections::BTreeMap;
+mod placement;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use napi_derive::napi;
 use serde::{Deserialize, Serialize};
 
-use crate::core::{Core, Ticket, config};
+use self::placement::{AppFunction, PlacementFunction};
+use crate::core::{Core, Ticket, config, placement::Placement};
 
 /// Result of a call: exactly one of the two is not null.
 #[derive(Serialize)]
@@ -63,21 +66,27 @@ impl NativeCore {
         Self { core: None, options: config::Options::default() }
     }
 
-    /// Starts the core. JSON in: the options. JSON out: `{ok: socket name, error}`.
+    /// Starts the core. JSON in: the options, and the app's own function for placement. JSON out:
+    /// `{ok: socket name, error}`.
     #[napi(catch_unwind)]
-    pub fn start(&mut self, options: String) -> String {
-        answer(self.try_start(&options))
+    pub fn start(&mut self, options: String, chooser: Option<PlacementFunction>) -> String {
+        answer(self.try_start(&options, chooser))
     }
 
-    fn try_start(&mut self, options: &str) -> Result<String, String> {
+    fn try_start(
+        &mut self,
+        options: &str,
+        chooser: Option<PlacementFunction>,
+    ) -> Result<String, String> {
         self.options = serde_json::from_str(options)
             .map_err(|error| format!("options are not what the core expects: {error}"))?;
         let timeout = self.options.connect_timeout().map_err(|error| error.to_string())?;
         let book = config::address_book(&self.options).map_err(|error| error.to_string())?;
-        let spread = self.options.spread().map_err(|error| error.to_string())?;
-        let per_host = self.options.workers_per_host().map_err(|error| error.to_string())?;
-        let core = Core::start_limited(book, timeout, spread, per_host)
-            .map_err(|error| error.to_string())?;
+        let Placement { spread, mut rules } =
+            self.options.placement().map_err(|error| error.to_string())?;
+        rules.chooser = chooser.map(|chooser| Arc::new(AppFunction(chooser)) as _);
+        let core =
+            Core::start_with(book, timeout, spread, rules).map_err(|error| error.to_string())?;
         let socket = core.socket().to_owned();
         self.core = Some(core);
         Ok(socket)

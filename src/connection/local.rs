@@ -1,20 +1,24 @@
 //! This host as a source of workers.
 
 use std::{
-    num::NonZeroUsize,
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    thread::available_parallelism,
 };
 
 use tokio::sync::watch;
 
-use super::{BoxFuture, Connection, InPlaceWorker, Load, SpawnError, SpawnRequest, WorkerLink};
+use super::{
+    BoxFuture, Connection, HostLoad, InPlaceWorker, Load, SpawnError, SpawnRequest, WorkerLink,
+};
 use crate::{
     addresses::HostAddresses,
-    worker_process::{Binaries, Environment, Launcher, WorkerBinary},
+    worker_process::{
+        Binaries, Environment, Launcher, WorkerBinary,
+        cpu::{CpuSampler, Watched, cores},
+    },
 };
 
 /// How this host serves workers.
@@ -39,6 +43,7 @@ pub struct LocalConnection {
     options: LocalOptions,
     launcher: Launcher,
     workers: Arc<AtomicUsize>,
+    sampler: CpuSampler,
     closed: watch::Sender<bool>,
 }
 
@@ -46,7 +51,8 @@ impl LocalConnection {
     pub fn new(options: LocalOptions) -> Self {
         let closed = watch::Sender::new(false);
         let launcher = Launcher::new(options.environment.clone()).with_stop(closed.subscribe());
-        Self { options, launcher, workers: Arc::default(), closed }
+        let sampler = CpuSampler::default();
+        Self { options, launcher, workers: Arc::default(), sampler, closed }
     }
 
     /// Takes a place for one worker; dropped, it gives the place back.
@@ -58,7 +64,7 @@ impl LocalConnection {
         let max = self.options.max_workers.unwrap_or(usize::MAX);
         let more = |workers: usize| (workers < max).then_some(workers + 1);
         match self.workers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
-            Ok(_) => Ok(Place(Arc::clone(&self.workers))),
+            Ok(_) => Ok(Place { workers: Arc::clone(&self.workers), watched: Arc::default() }),
             Err(workers) => Err(SpawnError::Full(format!(
                 "the connection '{name}' runs {workers} workers and may run {max}; close some or \
                  raise its maxWorkers"
@@ -80,8 +86,12 @@ impl LocalConnection {
 
     fn start(&self, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {
         let place = self.enter()?;
+        let watched = Arc::clone(&place.watched);
         let binary = self.binary(request)?;
-        self.launcher.start(&binary, request, self.options.addresses.clone(), place)
+        let link = self.launcher.start(&binary, request, self.options.addresses.clone(), place)?;
+        // It is measured as long as it has its place.
+        let _ = watched.set(self.sampler.watch(link.pid));
+        Ok(link)
     }
 
     fn prepare(&self, request: &SpawnRequest) -> Result<InPlaceWorker, SpawnError> {
@@ -105,11 +115,21 @@ impl Connection for LocalConnection {
     }
 
     fn load(&self) -> Option<Load> {
-        // Counts affinity and the cgroup's quota.
-        let cores = || available_parallelism().map_or(1, NonZeroUsize::get);
         Some(Load {
             workers: self.workers.load(Ordering::Relaxed),
             max_workers: self.options.max_workers.unwrap_or_else(cores),
+        })
+    }
+
+    fn host_load(&self) -> Option<HostLoad> {
+        let sample = self.sampler.sample();
+        Some(HostLoad {
+            cores: cores(),
+            labels: BTreeMap::new(),
+            own: sample.loads,
+            others: Vec::new(),
+            age: sample.age,
+            draining: false,
         })
     }
 
@@ -121,6 +141,10 @@ impl Connection for LocalConnection {
         self.options.in_place.then(|| self.prepare(request))
     }
 
+    fn runs_in_place(&self, pid: u32) -> Option<Box<dyn Send>> {
+        Some(Box::new(self.sampler.watch(pid)))
+    }
+
     fn close(&self) {
         self.closed.send_replace(true);
     }
@@ -128,10 +152,13 @@ impl Connection for LocalConnection {
 
 /// The place of one live worker.
 #[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    workers: Arc<AtomicUsize>,
+    watched: Arc<OnceLock<Watched>>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.workers.fetch_sub(1, Ordering::Relaxed);
     }
 }

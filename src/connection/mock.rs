@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -11,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{
-    BoxFuture, Connection, Exit, LINK_LIMIT, Load, SpawnError, SpawnRequest, WorkerCommand,
-    WorkerEvent, WorkerLink,
+    BoxFuture, Connection, Exit, HostLoad, LINK_LIMIT, Load, SpawnError, SpawnRequest,
+    WorkerCommand, WorkerEvent, WorkerLink,
 };
 use crate::{
     MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
@@ -30,6 +31,10 @@ pub struct MockConnectionOptions {
     pub host: MockHost,
     pub addresses: HostAddresses,
     pub max_workers: usize,
+    /// What it says of its host, before [`MockHandle::set_host_load`] says something else.
+    pub host_load: HostLoad,
+    /// What every worker takes whose load is not told there, in thousandths of a core.
+    pub cpu: u32,
     /// The pid of its first worker; the next ones follow.
     pub first_pid: u32,
     pub seed: u64,
@@ -52,6 +57,8 @@ impl Default for MockConnectionOptions {
                 app_seen_as: None,
             },
             max_workers: 1024,
+            host_load: HostLoad { cores: 8, age: Some(Duration::ZERO), ..HostLoad::default() },
+            cpu: 0,
             first_pid: 100_001,
             seed: 1,
         }
@@ -79,6 +86,7 @@ struct State {
     closed: bool,
     live: BTreeMap<u32, Live>,
     violations: Vec<String>,
+    host_load: HostLoad,
 }
 
 struct Live {
@@ -98,6 +106,7 @@ impl MockConnection {
             closed: false,
             live: BTreeMap::new(),
             violations: Vec::new(),
+            host_load: options.host_load.clone(),
         };
         Self { shared: Arc::new(Shared { options, state: Mutex::new(state) }) }
     }
@@ -127,6 +136,15 @@ impl Connection for MockConnection {
         Some(Load { workers, max_workers: self.shared.options.max_workers })
     }
 
+    fn host_load(&self) -> Option<HostLoad> {
+        let state = self.shared.state.lock();
+        let mut load = state.host_load.clone();
+        for pid in state.live.keys() {
+            load.own.entry(*pid).or_insert(self.shared.options.cpu);
+        }
+        Some(load)
+    }
+
     /// Starts a mock worker. A `worker_bin` is passed over: the mock stands in for any binary.
     fn spawn(&self, request: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>> {
         Box::pin(async move { self.shared.spawn(&request) })
@@ -147,6 +165,11 @@ impl MockHandle {
     /// The pids of the workers that live.
     pub fn workers(&self) -> Vec<u32> {
         self.shared.state.lock().live.keys().copied().collect()
+    }
+
+    /// What the host is to tell of itself and of workers by their pids.
+    pub fn set_host_load(&self, load: HostLoad) {
+        self.shared.state.lock().host_load = load;
     }
 
     /// Ends a worker in that way. False if it does not live.

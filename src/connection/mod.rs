@@ -1,5 +1,6 @@
 //! A connection is one source of workers: an agent, this host, a mock.
 
+mod host_load;
 pub mod local;
 pub mod remote;
 
@@ -11,6 +12,8 @@ use tokio::sync::watch;
 use crate::{addresses::HostAddresses, channel::framing::MESSAGE_MAX, queue};
 
 pub mod mock;
+
+pub use host_load::HostLoad;
 
 /// A future that a trait object returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -215,6 +218,11 @@ pub trait Connection: Send + Sync {
     /// Its load, `None` while nobody can tell.
     fn load(&self) -> Option<Load>;
 
+    /// What its host measured, `None` while nobody can tell.
+    fn host_load(&self) -> Option<HostLoad> {
+        None
+    }
+
     /// Resolves once it is known whether the connection can be used, one way or the other.
     fn settled(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
@@ -235,6 +243,12 @@ pub trait Connection: Send + Sync {
 
     /// A worker that the stub becomes itself, where this connection can do that.
     fn spawn_in_place(&self, _request: &SpawnRequest) -> Option<Result<InPlaceWorker, SpawnError>> {
+        None
+    }
+
+    /// Tells which process became the worker of [`Connection::spawn_in_place`], so that its load
+    /// is measured while the returned guard lives.
+    fn runs_in_place(&self, _pid: u32) -> Option<Box<dyn Send>> {
         None
     }
 

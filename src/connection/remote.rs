@@ -19,7 +19,9 @@ use tokio::{
 
 pub use options::{AppIdentity, InvalidOptions, RemoteOptions};
 
-use super::{BoxFuture, Connection, ConnectionState, Load, SpawnError, SpawnRequest, WorkerLink};
+use super::{
+    BoxFuture, Connection, ConnectionState, HostLoad, Load, SpawnError, SpawnRequest, WorkerLink,
+};
 use crate::{
     addresses::HostAddresses,
     net::{Dial, DialError, NetworkDialer},
@@ -52,11 +54,19 @@ struct Spawn {
     second: bool,
 }
 
+/// What the agent told of its host.
+#[derive(Default)]
+struct Host {
+    load: HostLoad,
+    measured_at: Option<Instant>,
+}
+
 /// What the handle and the task share.
 struct Shared {
     options: RemoteOptions,
     status: watch::Sender<Status>,
     load: watch::Sender<Option<LoadReport>>,
+    host: parking_lot::Mutex<Host>,
     /// Workers of this connection, as far as this side knows.
     workers: watch::Sender<usize>,
     closed: watch::Sender<bool>,
@@ -91,6 +101,7 @@ impl RemoteConnection {
             options,
             status: watch::Sender::new(Status::Connecting(None)),
             load: watch::Sender::new(None),
+            host: parking_lot::Mutex::default(),
             workers: watch::Sender::new(0),
             closed: watch::Sender::new(false),
             state: watch::Sender::new(ConnectionState::Connecting),
@@ -172,10 +183,16 @@ impl Connection for RemoteConnection {
     }
 
     fn load(&self) -> Option<Load> {
-        let report = (*self.shared.load.borrow())?;
+        let report = self.shared.load.borrow();
+        let report = report.as_ref()?;
         // What this side has started counts at once, not with the agent's next report.
         let own = *self.shared.workers.borrow();
         Some(Load { workers: report.workers.max(own), max_workers: report.max_workers })
+    }
+
+    fn host_load(&self) -> Option<HostLoad> {
+        let host = self.shared.host.lock();
+        Some(HostLoad { age: host.measured_at.map(|at| at.elapsed()), ..host.load.clone() })
     }
 
     fn settled(&self) -> BoxFuture<'_, ()> {

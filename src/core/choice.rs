@@ -2,19 +2,24 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
+
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
-use super::sharing::Seeker;
+use super::{
+    rules::{Question, Rules},
+    sharing::Seeker,
+};
 use crate::{
     connection::{Connection, Exit, InPlaceWorker, SpawnError, SpawnRequest, WorkerLink},
-    placement::{self, Candidate},
+    placement::{self, Candidate, Policy, Recent, WORKER_COST, Wish},
 };
 
 /// How long a connection that is still being made may hold up the first Worker, so that Workers
@@ -29,6 +34,14 @@ const OWN_WORDS: Duration = Duration::from_millis(250);
 pub struct Source {
     pub connection: Arc<dyn Connection>,
     pub own_workers: Arc<AtomicUsize>,
+    /// Workers that were placed there a moment ago.
+    pub recent: Arc<Mutex<Recent>>,
+}
+
+impl Source {
+    pub fn new(connection: Arc<dyn Connection>) -> Self {
+        Self { connection, own_workers: Arc::default(), recent: Arc::default() }
+    }
 }
 
 /// A Worker's place, counted while it lives.
@@ -40,6 +53,7 @@ pub struct Place {
 impl Place {
     fn take(source: &Source) -> Self {
         source.own_workers.fetch_add(1, Ordering::Relaxed);
+        source.recent.lock().add(WORKER_COST, since_start());
         Self {
             connection: Arc::clone(&source.connection),
             own_workers: Arc::clone(&source.own_workers),
@@ -64,6 +78,9 @@ pub enum Found {
 pub enum NoWorker {
     #[error("no connection to take a mediasoup-worker from: add one to the Horizontal")]
     NoConnections,
+    /// Every connection was left out.
+    #[error("no host has room: {0}")]
+    NoRoom(String),
     #[error("{0}")]
     WrongSettings(String),
     #[error("{0}")]
@@ -98,18 +115,21 @@ fn list(errors: &[(String, SpawnError)]) -> String {
 pub enum Role<'a> {
     /// The home of a virtual worker; `in_place`: the stub may become it.
     Home { in_place: bool },
-    /// A further part of a virtual worker that has parts on these connections.
-    Part { taken: &'a [String] },
+    /// A further part of a virtual worker that has parts on these connections, the home's first.
+    Part { taken: &'a [String], wish: &'a Wish },
 }
 
-/// Tries the connections in the order that placement gives, until one has a worker.
+/// Tries the connections in the order that the rules give, until one has a worker. `pid`: what the
+/// app knows its Worker by.
 pub async fn find(
     sources: &[Source],
     request: &SpawnRequest,
     role: Role<'_>,
+    rules: &Rules,
+    pid: u32,
     deadline: Instant,
 ) -> Result<(Found, Place), NoWorker> {
-    find_or_share(sources, request, role, deadline, None).await
+    find_or_share(sources, request, role, rules, pid, deadline, None).await
 }
 
 /// The same, and where there is no room for another worker a share of one that runs there.
@@ -117,6 +137,8 @@ pub async fn find_or_share(
     sources: &[Source],
     request: &SpawnRequest,
     role: Role<'_>,
+    rules: &Rules,
+    pid: u32,
     deadline: Instant,
     seeker: Option<Seeker<'_>>,
 ) -> Result<(Found, Place), NoWorker> {
@@ -124,30 +146,44 @@ pub async fn find_or_share(
         return Err(NoWorker::NoConnections);
     }
     settle(sources, deadline).await;
-    let candidates: Vec<Candidate> = sources
-        .iter()
-        .map(|source| Candidate {
-            own_workers: source.own_workers.load(Ordering::Relaxed),
-            load: source.connection.load(),
-        })
-        .collect();
+    let (taken, wish) = match role {
+        Role::Home { .. } => (&[][..], None),
+        Role::Part { taken, wish } => (taken, Some(wish)),
+    };
+    let candidates = || -> Vec<Candidate> {
+        sources.iter().map(|source| candidate(source, rules, taken)).collect()
+    };
+    let names: Vec<String> = sources.iter().map(|source| source.connection.name()).collect();
+    let question = Question { pid, wish, names: &names, candidates: &candidates() };
+    let wanted = rules.ask(&question, deadline).await;
+    // Others may have taken places meanwhile.
+    let candidates = candidates();
     let mut errors = Vec::new();
-    let (order, in_place) = match role {
-        Role::Home { in_place } => (placement::spread(&candidates), in_place),
-        Role::Part { taken } => {
-            let count = |source: &Source| {
-                let name = source.connection.name();
-                taken.iter().filter(|taken| **taken == name).count()
-            };
-            let counts: Vec<usize> = sources.iter().map(count).collect();
-            (placement::apart(&candidates, &counts), false)
+    let (mut order, in_place) = match role {
+        Role::Home { in_place } => (placement::home_order(rules.policy, &candidates), in_place),
+        Role::Part { wish, .. } => {
+            (placement::part_order(rules.policy, &candidates, wish.other_host), false)
         }
     };
+    if let Some(wanted) = wanted {
+        order.retain(|position| *position != wanted);
+        order.insert(0, wanted);
+    }
+    if order.is_empty() {
+        return Err(NoWorker::NoRoom(why_left_out(&names, &candidates)));
+    }
     let (reachable, others): (Vec<usize>, Vec<usize>) =
         order.into_iter().partition(|position| candidates[*position].load.is_some());
+    let grows = wish.is_some() && rules.policy != Policy::Scatter;
     let mut full = Vec::new();
     for position in reachable {
         let source = &sources[position];
+        if grows && candidates[position].is_full() && Some(position) != wanted {
+            // A further part starts no worker beyond what a host has cores for.
+            full.push(source);
+            errors.push((names[position].clone(), SpawnError::Full(candidates[position].room())));
+            continue;
+        }
         match attempt(source, request, in_place, deadline, seeker).await {
             Err((_, error)) if stops(&error) => return Err(error.into()),
             Err(failed) => {
@@ -196,6 +232,45 @@ pub async fn find_or_share(
         }
         _ => Err(NoWorker::Many(errors)),
     }
+}
+
+/// What is known of a connection.
+fn candidate(source: &Source, rules: &Rules, taken: &[String]) -> Candidate {
+    let connection = source.connection.as_ref();
+    let name = connection.name();
+    let host = connection.host_load().unwrap_or_default();
+    let load = connection.load().map(|load| rules.limit(load, connection.is_local()));
+    let recent = source.recent.lock().cost(since_start());
+    Candidate {
+        own_workers: source.own_workers.load(Ordering::Relaxed),
+        load,
+        cpu: host.total().saturating_add(recent),
+        cores: host.cores,
+        age: host.age,
+        draining: host.draining,
+        near: rules.is_near(connection.is_local(), &host),
+        parts: taken.iter().filter(|taken| **taken == name).count(),
+        has_home: taken.first() == Some(&name),
+    }
+}
+
+/// A clock for recent placements.
+fn since_start() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+fn why_left_out(names: &[String], candidates: &[Candidate]) -> String {
+    let why = |(name, candidate): (&String, &Candidate)| {
+        let why = match candidate.load {
+            None => "cannot be reached".to_owned(),
+            _ if candidate.draining => "drains".to_owned(),
+            Some(_) if candidate.parts > 0 => "has a part already".to_owned(),
+            Some(_) => "has not told its load for too long".to_owned(),
+        };
+        format!("{name} {why}")
+    };
+    names.iter().zip(candidates).map(why).collect::<Vec<_>>().join("; ")
 }
 
 /// Every other worker would say the same.
@@ -307,10 +382,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_connection_says_what_keeps_it_even_if_another_says_nothing() {
-        let source = |name, problem| Source {
-            connection: Arc::new(Unreachable { name, problem }),
-            own_workers: Arc::default(),
-        };
+        let source = |name, problem| Source::new(Arc::new(Unreachable { name, problem }));
         let sources = [source("ws://silent", None), source("ws://closed", Some("refused"))];
         let request = SpawnRequest {
             version: "1.0.0".to_owned(),
@@ -321,8 +393,8 @@ mod tests {
         };
         let start = Instant::now();
         let deadline = start + Duration::from_secs(2);
-        let Err(why) = find(&sources, &request, Role::Home { in_place: true }, deadline).await
-        else {
+        let (role, rules) = (Role::Home { in_place: true }, Rules::default());
+        let Err(why) = find(&sources, &request, role, &rules, 7, deadline).await else {
             panic!("there is no worker");
         };
         assert!(start.elapsed() <= Duration::from_secs(2) + OWN_WORDS);
@@ -364,7 +436,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_home_of_one_part_runs_in_place() {
-        let sources = [Source { connection: Arc::new(Asked), own_workers: Arc::default() }];
+        let sources = [Source::new(Arc::new(Asked))];
         let request = SpawnRequest {
             version: String::new(),
             fingerprint: String::new(),
@@ -376,9 +448,10 @@ mod tests {
         for (role, expected) in [
             (Role::Home { in_place: true }, "in place"),
             (Role::Home { in_place: false }, "linked"),
-            (Role::Part { taken: &taken }, "linked"),
+            (Role::Part { taken: &taken, wish: &Wish::default() }, "linked"),
         ] {
-            let found = find(&sources, &request, role, Instant::now() + SETTLE).await;
+            let deadline = Instant::now() + SETTLE;
+            let found = find(&sources, &request, role, &Rules::default(), 7, deadline).await;
             assert_eq!(found.err().unwrap(), NoWorker::One(asked(expected)), "{role:?}");
         }
         assert_eq!(sources[0].own_workers.load(Ordering::Relaxed), 0);

@@ -10,7 +10,10 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{CONNECT_TIMEOUT, Core};
+use super::{
+    CONNECT_TIMEOUT, Core,
+    placement::{ConfiguredPlacement, PlacementError},
+};
 use crate::{
     MEDIASOUP_VERSION,
     addresses::{
@@ -18,14 +21,13 @@ use crate::{
         book::AddressBook, interfaces,
     },
     connection::{
-        Connection,
+        Connection, HostLoad,
         local::{LocalConnection, LocalOptions},
         mock::{MockConnection, MockConnectionOptions},
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
     net::{InvalidToken, InvalidUrl, Token},
     session::INFINITE,
-    virtual_worker::{MAX_FAN_OUT, OnPartLost, Spread},
     worker_process::{Binaries, BinarySources, Environment, InstalledWorker},
 };
 
@@ -37,27 +39,11 @@ pub const TOKEN: &str = "MEDIASOUP_HORIZONTAL_TOKEN";
 pub const CONNECT_TIMEOUT_MS: &str = "MEDIASOUP_HORIZONTAL_CONNECT_TIMEOUT_MS";
 /// How long Workers on agents outlive a lost link: milliseconds, or `infinite`.
 pub const SESSION_TIMEOUT_MS: &str = "MEDIASOUP_HORIZONTAL_SESSION_TIMEOUT_MS";
-/// `0`: the process that mediasoup spawns never becomes the worker itself.
+/// `0`: the process that mediasoup spawns never becomes the worker itself; `1`: on this host it
+/// always does.
 pub const EXEC_IN_PLACE: &str = "MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE";
 /// Further addresses and names of the app's own host.
 pub const SELF_ADDRESSES: &str = "MEDIASOUP_HORIZONTAL_SELF_ADDRESSES";
-/// Where the objects of one Router live: `home` or `scatter`.
-pub const PLACEMENT: &str = "MEDIASOUP_HORIZONTAL_PLACEMENT";
-/// On how many real workers the objects of one Worker may live.
-pub const MAX_PARTS: &str = "MEDIASOUP_HORIZONTAL_MAX_PARTS";
-/// What becomes of a Worker of the app that loses one of them: `continue` or `died`.
-pub const ON_PART_LOST: &str = "MEDIASOUP_HORIZONTAL_ON_PART_LOST";
-/// The most real workers of one core on one host; further Workers share them.
-pub const WORKERS_PER_HOST: &str = "MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST";
-/// As many where nobody says how many, once they are more than one at all.
-const SCATTER_PARTS: usize = 3;
-/// A Worker of the app on one real worker, as mediasoup has it.
-pub const ONE_PART: Spread = Spread {
-    max_parts: 1,
-    scatter: false,
-    max_fan_out: MAX_FAN_OUT,
-    on_part_lost: OnPartLost::Careful,
-};
 /// Name of the connection to this host.
 const LOCAL: &str = "local";
 
@@ -68,9 +54,8 @@ pub struct Options {
     pub connect_timeout_ms: Option<u64>,
     pub self_addresses: Vec<String>,
     pub announced_mode: Option<Announced>,
-    pub placement: Option<Placement>,
-    pub max_parts: Option<NonZeroUsize>,
-    pub on_part_lost: Option<PartLost>,
+    #[serde(default, rename = "placement")]
+    pub placing: ConfiguredPlacement,
     /// The app's environment, copied where it may be read.
     pub environment: HashMap<String, String>,
     /// Path of the stub, which is never taken for a worker.
@@ -86,24 +71,6 @@ pub enum Announced {
     Identity,
 }
 
-/// Where the objects of one Router live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Placement {
-    /// With the Router.
-    Home,
-    /// Every transport on the next real worker in turn. For tests.
-    Scatter,
-}
-
-/// What becomes of a Worker of the app that loses one of its real workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PartLost {
-    Continue,
-    Died,
-}
-
 /// One connection to make. No `Debug`: tokens are secrets.
 #[derive(Clone, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
@@ -113,11 +80,16 @@ pub enum ConnectionSettings {
     Environment,
     Local {
         worker_bin: Option<PathBuf>,
-        exec_in_place: bool,
+        /// `None`: where its Worker has one part only.
+        exec_in_place: Option<bool>,
     },
     Remote(RemoteSettings),
     Mock {
         name: String,
+        cores: Option<NonZeroUsize>,
+        region: Option<String>,
+        /// What each of its workers takes, in thousandths of a core.
+        cpu: Option<u32>,
     },
 }
 
@@ -175,14 +147,8 @@ pub enum ConfigError {
     SessionTimeout { value: String, source: ParseIntError },
     #[error("{url}: silenceMs {silence} must be longer than heartbeatMs {heartbeat}")]
     Silence { url: String, silence: u128, heartbeat: u128 },
-    #[error("{PLACEMENT}={0}: neither home nor scatter")]
-    Placement(String),
-    #[error("{ON_PART_LOST}={0}: neither continue nor died")]
-    OnPartLost(String),
-    #[error("{MAX_PARTS}={value}: {source}")]
-    MaxParts { value: String, source: ParseIntError },
-    #[error("{WORKERS_PER_HOST}={value}: {source}")]
-    WorkersPerHost { value: String, source: ParseIntError },
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
 }
 
 impl Options {
@@ -218,45 +184,8 @@ impl Options {
         }
     }
 
-    /// Over how many real workers one Worker may spread, and how.
-    pub fn spread(&self) -> Result<Spread, ConfigError> {
-        let placement = match (self.placement, self.variable(PLACEMENT)) {
-            (Some(placement), _) => placement,
-            (None, None | Some("home")) => Placement::Home,
-            (None, Some("scatter")) => Placement::Scatter,
-            (None, Some(other)) => return Err(ConfigError::Placement(other.to_owned())),
-        };
-        let max_parts = match (self.max_parts, self.variable(MAX_PARTS)) {
-            (Some(configured), _) => Some(configured),
-            (None, Some(value)) => {
-                let wrong = |source| ConfigError::MaxParts { value: value.to_owned(), source };
-                Some(value.parse().map_err(wrong)?)
-            }
-            (None, None) => None,
-        };
-        let scatter = placement == Placement::Scatter;
-        let unsaid = if scatter { SCATTER_PARTS } else { ONE_PART.max_parts };
-        let max_parts = max_parts.map_or(unsaid, NonZeroUsize::get);
-        Ok(Spread { max_parts, scatter, on_part_lost: self.on_part_lost()?, ..ONE_PART })
-    }
-
-    fn on_part_lost(&self) -> Result<OnPartLost, ConfigError> {
-        Ok(match (self.on_part_lost, self.variable(ON_PART_LOST)) {
-            (Some(PartLost::Continue), _) | (None, Some("continue")) => OnPartLost::Continue,
-            (Some(PartLost::Died), _) | (None, Some("died")) => OnPartLost::Died,
-            (None, Some(other)) => return Err(ConfigError::OnPartLost(other.to_owned())),
-            (None, None) => OnPartLost::Careful,
-        })
-    }
-
-    /// How many real workers a host may run before Workers share them.
-    pub fn workers_per_host(&self) -> Result<Option<usize>, ConfigError> {
-        let Some(value) = self.variable(WORKERS_PER_HOST) else { return Ok(None) };
-        let wrong = |source| ConfigError::WorkersPerHost { value: value.to_owned(), source };
-        Ok(Some(value.parse::<NonZeroUsize>().map_err(wrong)?.get()))
-    }
-
-    fn variable(&self, name: &str) -> Option<&str> {
+    /// A variable of the environment that says something.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
@@ -295,8 +224,15 @@ pub fn connect(
             vec![local(options, worker_bin.as_deref(), exec_in_place)?]
         }
         ConnectionSettings::Remote(settings) => vec![remote(core, options, settings)?],
-        ConnectionSettings::Mock { name } => {
-            let options = MockConnectionOptions { name, ..MockConnectionOptions::default() };
+        ConnectionSettings::Mock { name, cores, region, cpu } => {
+            let defaults = MockConnectionOptions::default();
+            let labels = region.map(|region| ("region".to_owned(), region)).into_iter().collect();
+            let cores = cores.map(NonZeroUsize::get);
+            let max_workers = cores.unwrap_or(defaults.max_workers);
+            let cores = cores.unwrap_or(defaults.host_load.cores);
+            let host_load = HostLoad { cores, labels, ..defaults.host_load };
+            let cpu = cpu.unwrap_or(defaults.cpu);
+            let options = MockConnectionOptions { name, max_workers, host_load, cpu, ..defaults };
             vec![Arc::new(MockConnection::new(options))]
         }
     })
@@ -311,7 +247,7 @@ fn environment(core: &Core, options: &Options) -> Result<Vec<Arc<dyn Connection>
         .filter(|url| !url.is_empty())
         .collect();
     if urls.is_empty() {
-        let in_place = options.variable(EXEC_IN_PLACE) != Some("0");
+        let in_place = options.variable(EXEC_IN_PLACE).map(|value| value != "0");
         return Ok(vec![local(options, None, in_place)?]);
     }
     let settings = |url: &str| RemoteSettings { url: url.to_owned(), ..RemoteSettings::default() };
@@ -376,8 +312,12 @@ fn without_secrets(text: &str) -> String {
 fn local(
     options: &Options,
     worker_bin: Option<&Path>,
-    in_place: bool,
+    in_place: Option<bool>,
 ) -> Result<Arc<dyn Connection>, ConfigError> {
+    let in_place = match in_place {
+        Some(in_place) => in_place,
+        None => options.placement()?.spread.max_parts == 1,
+    };
     let explicit = worker_bin.map(|path| format!("{MEDIASOUP_VERSION}={}", path.display()));
     let installed = options.mediasoup_dir.as_ref().map(|dir| InstalledWorker {
         path: dir.join("worker/out/Release/mediasoup-worker"),
@@ -423,78 +363,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spreads_as_told() {
-        let spread = |max_parts, scatter| Spread { max_parts, scatter, ..ONE_PART };
-        let table = [
-            ("{}", None, None, spread(1, false)),
-            ("{}", Some("home"), None, spread(1, false)),
-            ("{}", Some(" scatter "), None, spread(3, true)),
-            ("{}", Some("scatter"), Some("5"), spread(5, true)),
-            ("{}", None, Some("2"), spread(2, false)),
-            ("{}", Some(""), Some(""), spread(1, false)),
-            (r#"{"placement":"home"}"#, Some("scatter"), None, spread(1, false)),
-            (r#"{"placement":"scatter","maxParts":2}"#, Some("home"), Some("9"), spread(2, true)),
-        ];
-        for (json, placement, max_parts, expected) in table {
-            let options = options(json, placement, max_parts);
-            assert_eq!(options.spread().unwrap(), expected, "{json} {placement:?} {max_parts:?}");
-        }
-    }
-
-    #[test]
-    fn loses_parts_as_told() {
-        let with = |json: &str, variable: Option<&str>| {
-            let mut options = options(json, None, None);
-            let variable = variable.map(|value| (ON_PART_LOST.to_owned(), value.to_owned()));
-            options.environment.extend(variable);
-            options.spread().map(|spread| spread.on_part_lost).map_err(|error| error.to_string())
-        };
-        let table = [
-            ("{}", None, OnPartLost::Careful),
-            ("{}", Some(""), OnPartLost::Careful),
-            ("{}", Some("continue"), OnPartLost::Continue),
-            ("{}", Some(" died "), OnPartLost::Died),
-            (r#"{"onPartLost":null}"#, Some("died"), OnPartLost::Died),
-            (r#"{"onPartLost":"continue"}"#, Some("died"), OnPartLost::Continue),
-            (r#"{"onPartLost":"died"}"#, None, OnPartLost::Died),
-        ];
-        for (json, variable, expected) in table {
-            assert_eq!(with(json, variable), Ok(expected), "{json} {variable:?}");
-        }
-        let refused = with("{}", Some("weep")).unwrap_err();
-        assert_eq!(refused, format!("{ON_PART_LOST}=weep: neither continue nor died"));
-    }
-
-    #[test]
-    fn workers_of_a_host_are_limited_as_told() {
-        let told = |value: &str| {
-            let environment = [(WORKERS_PER_HOST.to_owned(), value.to_owned())].into();
-            Options::of_environment(environment).workers_per_host()
-        };
-        assert_eq!(Options::default().workers_per_host().unwrap(), None);
-        assert_eq!(told("").unwrap(), None);
-        assert_eq!(told(" 3 ").unwrap(), Some(3));
-        for wrong in ["0", "two", "-1"] {
-            let error = told(wrong).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("{WORKERS_PER_HOST}={wrong}: ")), "{error}");
-        }
-    }
-
-    #[test]
-    fn refuses_what_is_no_spread() {
-        for (placement, max_parts) in
-            [(Some("elsewhere"), None), (None, Some("0")), (None, Some("-1")), (None, Some("two"))]
-        {
-            let error = options("{}", placement, max_parts).spread().unwrap_err().to_string();
-            let value = placement.or(max_parts).unwrap();
-            assert!(error.contains(&format!("={value}: ")), "{error}");
-        }
-    }
-
-    #[test]
     fn session_timeouts_come_from_the_settings_or_the_environment() {
         let read = |settings: &str, variable: Option<&str>| {
-            let mut options = options("{}", None, None);
+            let mut options = Options::default();
             if let Some(value) = variable {
                 options.environment.insert(SESSION_TIMEOUT_MS.to_owned(), value.to_owned());
             }
@@ -523,18 +394,6 @@ mod tests {
         assert!(!set.fast_death);
         let deaf = read(r#"{"silenceMs":1000}"#, None).unwrap_err().to_string();
         assert!(deaf.contains("silenceMs 1000 must be longer than heartbeatMs 1000"), "{deaf}");
-    }
-
-    fn options(json: &str, placement: Option<&str>, max_parts: Option<&str>) -> Options {
-        let mut value: serde_json::Value = serde_json::from_str(json).unwrap();
-        let environment: HashMap<&str, &str> =
-            [placement.map(|value| (PLACEMENT, value)), max_parts.map(|value| (MAX_PARTS, value))]
-                .into_iter()
-                .flatten()
-                .collect();
-        value["selfAddresses"] = serde_json::json!([]);
-        value["environment"] = serde_json::json!(environment);
-        serde_json::from_value(value).unwrap()
     }
 
     #[test]

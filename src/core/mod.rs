@@ -4,7 +4,9 @@
 pub mod choice;
 pub mod config;
 mod part_source;
+pub mod placement;
 pub mod relay;
+pub mod rules;
 mod settings;
 pub mod sharing;
 pub mod single;
@@ -14,7 +16,7 @@ use std::{
     collections::HashMap,
     io,
     os::unix::net::UnixListener as StdUnixListener,
-    sync::{Arc, Weak, atomic::AtomicUsize, mpsc},
+    sync::{Arc, Weak, mpsc},
     thread,
     time::Duration,
 };
@@ -31,6 +33,7 @@ use tokio::{
 
 use self::{
     choice::{NoWorker, Source},
+    rules::Rules,
     sharing::Sharing,
 };
 use crate::{
@@ -102,26 +105,26 @@ pub struct Inner {
     book: Arc<AddressBook>,
     connect_timeout: Duration,
     spread: Spread,
+    rules: Rules,
     sharing: Sharing,
 }
 
 impl Core {
-    /// A core whose workers are as many as a host has cores, before they are shared.
+    /// A core whose connections are chosen by the policy of `spread` and nothing else.
     pub fn start(
         book: Arc<AddressBook>,
         connect_timeout: Duration,
         spread: Spread,
     ) -> Result<Self, StartError> {
-        Self::start_limited(book, connect_timeout, spread, None)
+        Self::start_with(book, connect_timeout, spread, Rules::of(spread.policy))
     }
 
     /// Binds the socket for stubs and starts the thread. Stubs may connect once this returns.
-    /// `per_host`: how many real workers a host may run before they are shared.
-    pub fn start_limited(
+    pub fn start_with(
         book: Arc<AddressBook>,
         connect_timeout: Duration,
         spread: Spread,
-        per_host: Option<usize>,
+        rules: Rules,
     ) -> Result<Self, StartError> {
         let bound = bind().map_err(StartError::Socket)?;
         let inner = Arc::new(Inner {
@@ -131,7 +134,8 @@ impl Core {
             book,
             connect_timeout,
             spread,
-            sharing: Sharing::with_limit(per_host),
+            sharing: Sharing::with_limit(rules.workers_per_host),
+            rules,
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =
@@ -178,10 +182,7 @@ impl Core {
 
     /// Adds a source of workers.
     pub fn add(&self, connection: Arc<dyn Connection>) {
-        self.inner
-            .sources
-            .lock()
-            .push(Source { connection, own_workers: Arc::new(AtomicUsize::new(0)) });
+        self.inner.sources.lock().push(Source::new(connection));
         self.inner.update_fleet();
     }
 

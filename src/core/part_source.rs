@@ -7,12 +7,13 @@ use tokio::time::Instant;
 use super::{
     Inner,
     choice::{self, Found, Place, Role},
-    relay::{OPEN_TIMEOUT, Opened, PartSource},
+    relay::{Measured, OPEN_TIMEOUT, Opened, PartSource},
     sharing::Owner,
 };
 use crate::{
     addresses::book::Host,
     connection::{BoxFuture, SpawnRequest, WorkerLink},
+    placement::Wish,
 };
 
 /// The connections of a core, for workers with the settings of one virtual worker.
@@ -32,22 +33,46 @@ impl Parts {
 }
 
 impl PartSource for Parts {
-    fn open(&self, taken: &[String]) -> BoxFuture<'static, Result<Opened, String>> {
+    fn open(&self, taken: &[String], wish: Wish) -> BoxFuture<'static, Result<Opened, String>> {
         let inner = Arc::clone(&self.inner);
         let request = self.request.clone();
-        let (taken, owner) = (taken.to_vec(), Owner(self.pid));
+        let (taken, pid) = (taken.to_vec(), self.pid);
+        let owner = Owner(pid);
         Box::pin(async move {
             let sources = inner.sources();
-            let role = Role::Part { taken: &taken };
+            let role = Role::Part { taken: &taken, wish: &wish };
             // Ends before the relay gives up, so that the reasons are told.
             let deadline = Instant::now() + inner.connect_timeout.min(OPEN_TIMEOUT * 9 / 10);
             let seeker = Some(inner.sharing.seeker(owner));
-            match choice::find_or_share(&sources, &request, role, deadline, seeker).await {
+            let rules = &inner.rules;
+            let found =
+                choice::find_or_share(&sources, &request, role, rules, pid, deadline, seeker);
+            match found.await {
                 Ok((Found::Linked(link), place)) => Ok(opened(link, place)),
                 Ok((Found::InPlace(_), _)) => Err("a part cannot run in place".to_owned()),
                 Err(error) => Err(error.to_string()),
             }
         })
+    }
+
+    fn load_of(&self, place: &Place, pid: u32) -> Option<Measured> {
+        Some(self.measured(place, pid))
+    }
+}
+
+impl Parts {
+    fn measured(&self, place: &Place, pid: u32) -> Measured {
+        let connection = place.connection.as_ref();
+        let host = connection.host_load();
+        let near =
+            host.as_ref().is_some_and(|host| self.inner.rules.is_near(connection.is_local(), host));
+        let draining = host.as_ref().is_some_and(|host| host.draining);
+        Measured {
+            cpu: host.as_ref().and_then(|host| host.own.get(&pid).copied()),
+            age: host.and_then(|host| host.age).unwrap_or_default(),
+            near,
+            avoid: draining || connection.load().is_none(),
+        }
     }
 }
 
@@ -78,18 +103,19 @@ mod tests {
         core::{
             choice::Source,
             config::{self, Options},
+            rules::Rules,
         },
+        placement::Policy,
         virtual_worker::Spread,
     };
 
-    fn inner(names: &[(&str, usize)], max_parts: usize) -> Arc<Inner> {
-        let source = |(name, max_workers): &(&str, usize)| Source {
-            connection: Arc::new(MockConnection::new(MockConnectionOptions {
+    fn inner(names: &[(&str, usize)], max_parts: usize, policy: Policy) -> Arc<Inner> {
+        let source = |(name, max_workers): &(&str, usize)| {
+            Source::new(Arc::new(MockConnection::new(MockConnectionOptions {
                 name: (*name).to_owned(),
                 max_workers: *max_workers,
                 ..MockConnectionOptions::default()
-            })),
-            own_workers: Arc::default(),
+            })))
         };
         Arc::new(Inner {
             sources: Mutex::new(names.iter().map(source).collect()),
@@ -97,7 +123,8 @@ mod tests {
             workers: Mutex::new(HashMap::new()),
             book: config::address_book(&Options::default()).unwrap(),
             connect_timeout: Duration::from_secs(1),
-            spread: Spread { max_parts, scatter: true, ..Spread::default() },
+            spread: Spread { policy, ..Spread::scatter(max_parts) },
+            rules: Rules::of(policy),
             sharing: crate::core::sharing::Sharing::default(),
         })
     }
@@ -113,43 +140,61 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parts_go_where_the_virtual_worker_has_none() {
-        let inner = inner(&[("a", 8), ("full", 0), ("b", 8), ("c", 8)], 3);
-        let source = Parts::of(&inner, request(), 7).unwrap();
-        let mut taken = vec!["b".to_owned()];
+    async fn scattered_parts_go_where_the_virtual_worker_has_none() {
+        let inner = inner(&[("a", 8), ("full", 0), ("b", 8), ("c", 8)], 3, Policy::Scatter);
+        open_in_turn(&inner, &["b"], &["a", "c", "b", "a"]).await;
+    }
+
+    #[tokio::test]
+    async fn packed_parts_fill_the_home_s_host_first() {
+        let inner = inner(&[("a", 8), ("b", 2), ("c", 1)], 9, Policy::Pack);
+        // The home is not one of these: b has room for two more.
+        open_in_turn(&inner, &["b"], &["b", "b", "a", "a"]).await;
+    }
+
+    async fn open_in_turn(inner: &Arc<Inner>, taken: &[&str], expected: &[&str]) {
+        let source = Parts::of(inner, request(), 7).unwrap();
+        let mut taken: Vec<String> = taken.iter().map(|name| (*name).to_owned()).collect();
         let mut parts = Vec::new();
-        for expected in ["a", "c", "b", "a"] {
-            let part = source.open(&taken).await.unwrap();
-            assert_eq!(part.host.key, expected, "beside {taken:?}");
+        for expected in expected {
+            let part = source.open(&taken, Wish::default()).await.unwrap();
+            assert_eq!(part.host.key, *expected, "beside {taken:?}");
             taken.push(part.host.key.clone());
             parts.push(part);
         }
         let own = |inner: &Inner| {
             let count =
-                |source: Source| source.own_workers.load(std::sync::atomic::Ordering::Relaxed);
-            inner.sources().into_iter().map(count).collect::<Vec<_>>()
+                |source: &Source| source.own_workers.load(std::sync::atomic::Ordering::Relaxed);
+            inner.sources().iter().map(count).sum::<usize>()
         };
-        assert_eq!(own(&inner), [2, 0, 1, 1]);
+        assert_eq!(own(inner), expected.len());
         drop(parts);
-        assert_eq!(own(&inner), [0, 0, 0, 0]);
+        assert_eq!(own(inner), 0);
     }
 
     #[tokio::test]
     async fn says_why_there_is_no_part() {
-        let inner = inner(&[("a", 0)], 3);
-        let source = Parts::of(&inner, request(), 7).unwrap();
-        let error = source.open(&["a".to_owned()]).await.err().unwrap();
+        let open = async |inner: &Arc<Inner>, taken: &[String], other_host| {
+            let source = Parts::of(inner, request(), 7).unwrap();
+            let wish = Wish { other_host, ..Wish::default() };
+            source.open(taken, wish).await.err().unwrap()
+        };
+        let scattered = inner(&[("a", 0)], 3, Policy::Scatter);
+        let error = open(&scattered, &["a".to_owned()], false).await;
         assert!(error.contains("a has no room for another worker"), "{error}");
-        for source in inner.sources() {
+        for source in scattered.sources() {
             source.connection.close();
         }
-        let error = source.open(&[]).await.err().unwrap();
+        let error = open(&scattered, &[], false).await;
         assert!(error.contains("a is closed"), "{error}");
+        let packed = inner(&[("a", 0), ("b", 4)], 3, Policy::Pack);
+        let error = open(&packed, &["b".to_owned()], true).await;
+        assert_eq!(error, "no connection gave a mediasoup-worker: a: it runs 0 of 0 workers");
     }
 
     #[test]
     fn one_part_needs_no_source() {
-        let inner = inner(&[("a", 8)], 1);
+        let inner = inner(&[("a", 8)], 1, Policy::Pack);
         assert!(Parts::of(&inner, request(), 7).is_none());
     }
 }

@@ -21,9 +21,11 @@ use super::{
     Core, choice,
     choice::{Found, NoWorker, Role},
     config::{self, ConnectionSettings, Options},
-    part_source,
+    part_source::{self, Parts},
+    placement::Placement,
     relay::{self, ControlEvent, Ends, Stdio},
     settings,
+    sharing::Owner,
     stub_server::{gone, library_end},
 };
 use crate::{
@@ -62,24 +64,32 @@ fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
         .collect();
     let version = environment.get("MEDIASOUP_VERSION").cloned().unwrap_or_default();
     let mut options = Options::of_environment(environment);
-    // This process is spent on one Worker: there is nothing that waiting in place would serve.
-    options.environment.insert(config::EXEC_IN_PLACE.to_owned(), "1".to_owned());
     options.stub =
         env::current_exe().ok().map(|own| own.with_file_name("mediasoup-horizontal-worker"));
     let args: Vec<String> =
         args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let book = config::address_book(&options).map_err(|error| other(error.to_string()))?;
     let timeout = options.connect_timeout().map_err(|error| other(error.to_string()))?;
-    // Each such Worker has a core of its own, which knows nothing of what the others would take.
+    // Each such Worker has a core of its own, which knows nothing of what the others would take:
+    // it grows only where the environment says so.
+    let placement = if options.places() {
+        options.placement().map_err(|error| other(error.to_string()))?
+    } else {
+        Placement::default()
+    };
+    let Placement { spread, rules } = placement;
+    let in_place = if spread.max_parts == 1 { "1" } else { "0" };
+    options.environment.insert(config::EXEC_IN_PLACE.to_owned(), in_place.to_owned());
     let core =
-        Core::start(book, timeout, config::ONE_PART).map_err(|error| other(error.to_string()))?;
+        Core::start_with(book, timeout, spread, rules).map_err(|error| other(error.to_string()))?;
     let connections = config::connect(&core, &options, ConnectionSettings::Environment)
         .map_err(|error| other(error.to_string()))?;
     for connection in connections {
         core.add(connection);
     }
     let local = core.inner.sources().iter().all(|source| source.connection.is_local());
-    if local {
+    // This process is spent on one Worker: there is nothing that waiting in place would serve.
+    if local && spread.max_parts == 1 {
         // The files are this host's: the worker reads them itself.
         let (files, args) = args.into_iter().partition(|arg| settings::names_file(arg));
         let request = settings::spawn_request(version, args, None)
@@ -122,9 +132,13 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
     let library = library_end(input, output).map_err(|error| NoWorker::Other(error.to_string()))?;
     let deadline = Instant::now() + inner.connect_timeout;
     let sources = inner.sources();
+    let pid = std::process::id();
+    let role = Role::Home { in_place: false };
+    let seeker = Some(inner.sharing.seeker(Owner(pid)));
+    let rules = &inner.rules;
     let (found, place) = tokio::select! {
         // Cancel-safe: a worker that is found after all is freed with its link.
-        found = choice::find(&sources, &request, Role::Home { in_place: true }, deadline) => found?,
+        found = choice::find_or_share(&sources, &request, role, rules, pid, deadline, seeker) => found?,
         // Cancel-safe: readiness only.
         () = gone(&library.input) => return Ok(Ending::Exit(Exit::Code(0))),
     };
@@ -132,7 +146,6 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
         return Err(NoWorker::Other("a remote connection gave a local worker".to_owned()));
     };
     let home = part_source::opened(link, place);
-    let pid = std::process::id();
     let machine = VirtualWorker::new(pid, home.host.clone(), inner.book(), inner.spread);
     let (events, control) = mpsc::channel(4);
     let signals = tokio::spawn(forward_signals(events));
@@ -145,7 +158,8 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
             }
         }
     });
-    let ends = Ends { library, machine, home, source: None, control, stdio, local_pids: None };
+    let source = Parts::of(&inner, request, pid);
+    let ends = Ends { library, machine, home, source, control, stdio, local_pids: None };
     let exit = relay::run(ends).await;
     let _ = writing.await;
     signals.abort();

@@ -32,7 +32,7 @@ use crate::{
     queue,
     quiet_writer::QuietWriter,
     stub::protocol::{self, Kind},
-    virtual_worker::VirtualWorker,
+    virtual_worker::{Spread, VirtualWorker},
 };
 
 /// A stub says hello at once, or it is none.
@@ -165,12 +165,13 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
     };
     let deadline = Instant::now() + core.connect_timeout;
     let sources = core.sources();
-    // A stub that became the worker could not outlive it, as a Worker of several parts may.
-    let role = Role::Home { in_place: core.spread.max_parts == 1 };
+    // Only connections that are told to let it become the worker, which then has one part only.
+    let role = Role::Home { in_place: true };
     let seeker = Some(core.sharing.seeker(Owner(pid)));
+    let rules = &core.rules;
     let found = tokio::select! {
         // Cancel-safe: a worker that is found after all is freed with its link.
-        found = choice::find_or_share(&sources, &request, role, deadline, seeker) => found,
+        found = choice::find_or_share(&sources, &request, role, rules, pid, deadline, seeker) => found,
         // Cancel-safe: nothing is read, the stub says nothing before it is served.
         () = gone(&stream) => return,
     };
@@ -185,8 +186,8 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
         }
         Ok((Found::Linked(link), place)) => {
             let home = part_source::opened(link, place);
-            let parts = Parts::of(core, request, pid);
-            run_linked(core, pid, library, home, parts, stream).await;
+            let source = Parts::of(core, request, pid);
+            run_linked(core, pid, library, home, source, stream).await;
         }
     }
 }
@@ -236,8 +237,10 @@ async fn run_in_place(
     }
     drop((input, output, stream));
     let _registered = core.register(pid, &place.connection.name());
+    let _measured = place.connection.runs_in_place(pid);
     let home = part_source::opened(link, place);
-    let machine = VirtualWorker::new(pid, home.host.clone(), core.book(), core.spread);
+    // The stub is the worker now and could not outlive it, as a Worker of several parts may.
+    let machine = VirtualWorker::new(pid, home.host.clone(), core.book(), Spread::ONE_PART);
     // The worker holds the app's stdout and stderr itself; only remarks of ours are left to log.
     let (_keep, control) = mpsc::channel(1);
     let (stdio, _) = queue::bounded(relay::STDIO_LIMIT);

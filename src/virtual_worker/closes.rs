@@ -3,8 +3,8 @@
 use channel_schema::fbs::{request, worker};
 
 use super::{
-    Object, ObjectKind, Output, PartId, VirtualWorker, pipes::Own, refuse_as, shadows,
-    tracking::Effect,
+    Object, ObjectKind, Output, PartId, VirtualWorker, pipes::Own, refuse_as,
+    routing::refuse_unknown, shadows, tracking::Effect,
 };
 use crate::channel::{Envelope, Message, compose::ErrorKind, fbs::request::Method, method};
 
@@ -72,6 +72,14 @@ impl VirtualWorker {
                 ObjectKind::Consumer | ObjectKind::DataConsumer | ObjectKind::RtpObserver => {
                     self.release(&id, out);
                 }
+                ObjectKind::Transport => {
+                    // Its id may be used again before that part opens, and elsewhere.
+                    if let Some(message) = self.parts.take_creation(object.part, &id)
+                        && let Envelope::Request(request) = message.envelope()
+                    {
+                        refuse_unknown(&request, out);
+                    }
+                }
                 _ => {}
             }
             let held = self.shadows.forget(&id);
@@ -80,6 +88,7 @@ impl VirtualWorker {
             self.known.forget_transport(&id);
             self.facts.forget(&id);
         }
+        self.growth.look_soon(self.now);
     }
 
     fn close_router_parts(&mut self, id: &str, owner: PartId, out: &mut Vec<Output>) {

@@ -44,6 +44,7 @@ impl VirtualWorker {
         }
         let dies = self.dies_with(part);
         self.parts.remove(part);
+        self.growth.forget(part);
         if dies {
             return Fate::Dies;
         }
@@ -108,7 +109,7 @@ impl VirtualWorker {
     }
 
     /// Answers what the part was asked. Gives back what can be asked again elsewhere.
-    fn answer_for(&mut self, part: PartId, out: &mut Vec<Output>) -> Vec<Message> {
+    pub(super) fn answer_for(&mut self, part: PartId, out: &mut Vec<Output>) -> Vec<Message> {
         let mut again = Vec::new();
         for pending in self.requests.take_all(part) {
             match pending {
@@ -146,7 +147,12 @@ impl VirtualWorker {
         again
     }
 
-    fn drop_pairs_of(&mut self, part: PartId, again: &mut Vec<Message>, out: &mut Vec<Output>) {
+    pub(super) fn drop_pairs_of(
+        &mut self,
+        part: PartId,
+        again: &mut Vec<Message>,
+        out: &mut Vec<Output>,
+    ) {
         for pipe in self.pipes.pipes_where(|pipe| pipe.to == part) {
             let found = self.pipes.pipe_mut(pipe);
             let waiting = found.map(|pipe| std::mem::take(&mut pipe.waiting)).unwrap_or_default();

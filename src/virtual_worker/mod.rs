@@ -5,6 +5,7 @@ mod closes;
 mod deaths;
 mod facts;
 mod gather;
+mod growth;
 mod idle;
 mod known;
 mod merge;
@@ -34,12 +35,14 @@ use bytes::{Bytes, BytesMut};
 
 pub use self::{
     deaths::OnPartLost,
+    growth::{PartLoad, Spread},
     objects::{Object, ObjectKind, Objects, PartId},
 };
 
 use self::{
     facts::Facts,
     gather::Gathers,
+    growth::Growth,
     idle::Naps,
     known::Known,
     parts::Parts,
@@ -91,29 +94,6 @@ pub enum Fate {
     Dies,
 }
 
-/// Where the objects of one Router may live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spread {
-    /// How many parts a virtual worker may have, its home included. 1: as mediasoup.
-    pub max_parts: usize,
-    /// Every transport goes to the next part, in turn. For tests.
-    pub scatter: bool,
-    /// How many parts one part feeds with the same Producer before others do.
-    pub max_fan_out: usize,
-    pub on_part_lost: OnPartLost,
-}
-
-impl Default for Spread {
-    fn default() -> Self {
-        Self {
-            max_parts: 1,
-            scatter: false,
-            max_fan_out: MAX_FAN_OUT,
-            on_part_lost: OnPartLost::default(),
-        }
-    }
-}
-
 /// One Worker of the app and the real workers behind it.
 pub struct VirtualWorker {
     /// Process id that the library knows its worker by.
@@ -131,6 +111,7 @@ pub struct VirtualWorker {
     requests: Requests,
     gathers: Gathers,
     known: Known,
+    growth: Growth,
     /// The settings that further parts start with.
     settings: Option<worker::UpdateSettingsRequest>,
     /// `WORKER_CLOSE` left.
@@ -157,6 +138,7 @@ impl VirtualWorker {
             requests: Requests::default(),
             gathers: Gathers::default(),
             known: Known::default(),
+            growth: Growth::default(),
             settings: None,
             closing: false,
             now: Duration::ZERO,
@@ -505,11 +487,13 @@ impl VirtualWorker {
         self.now = self.now.max(now);
         self.rest_pipes(out);
         self.end_shadows(out);
+        self.close_empty_parts(out);
     }
 
     /// When [`VirtualWorker::tick`] has something to do, if it has.
     pub fn next_tick(&self) -> Option<Duration> {
-        [self.next_rest(), self.next_shadow()].into_iter().flatten().min()
+        let times = [self.next_rest(), self.next_shadow(), self.next_empty_part()];
+        times.into_iter().flatten().min()
     }
 }
 

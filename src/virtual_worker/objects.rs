@@ -74,13 +74,6 @@ impl Objects {
         true
     }
 
-    /// All objects of one part belong to another one from now on.
-    pub fn move_all(&mut self, from: PartId, to: PartId) {
-        for object in self.by_id.values_mut().filter(|object| object.part == from) {
-            object.part = to;
-        }
-    }
-
     /// One object belongs to another part from now on.
     pub fn move_one(&mut self, id: &str, to: PartId) {
         if let Some(object) = self.by_id.get_mut(id) {
@@ -92,6 +85,11 @@ impl Objects {
     pub fn on(&self, part: PartId) -> Vec<String> {
         let on = self.by_id.iter().filter(|(_, object)| object.part == part);
         on.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether any object is on that part.
+    pub fn any_on(&self, part: PartId) -> bool {
+        self.by_id.values().any(|object| object.part == part)
     }
 
     /// The Router that an object is in.

@@ -4,13 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
 
-use super::{Output, PartId, VirtualWorker, pipes::Own, requests::Pending};
+use super::{
+    Output, PartId, VirtualWorker,
+    pipes::Own,
+    requests::Pending,
+    tracking::{self, Effect},
+};
 use crate::{
     addresses::book::Host,
     channel::{
         Envelope, Message, compose,
         fbs::{request, request::Method, worker},
     },
+    placement::{Policy, Wish},
 };
 
 /// One real worker.
@@ -18,6 +24,7 @@ pub enum Part {
     /// It is being started; these messages of the library need it.
     Opening {
         waiting: Vec<Message>,
+        wish: Wish,
     },
     Open {
         host: Host,
@@ -57,7 +64,7 @@ impl Parts {
 
     /// Whether its worker can answer now.
     pub fn is_up(&self, part: PartId) -> bool {
-        self.is_open(part) && !self.down.contains(&part)
+        self.is_open(part) && !self.is_down(part)
     }
 
     /// Notes the state of the link to a part that is open. True if it changed.
@@ -65,9 +72,14 @@ impl Parts {
         if up { self.down.remove(&part) } else { self.is_open(part) && self.down.insert(part) }
     }
 
+    /// Whether the link to its worker is down.
+    pub fn is_down(&self, part: PartId) -> bool {
+        self.down.contains(&part)
+    }
+
     /// Where something new may go.
     pub fn usable(&self) -> Vec<PartId> {
-        self.by_id.keys().copied().filter(|part| !self.down.contains(part)).collect()
+        self.by_id.keys().copied().filter(|part| !self.is_down(*part)).collect()
     }
 
     pub fn open(&self) -> Vec<PartId> {
@@ -92,7 +104,7 @@ impl Parts {
     /// Keeps a message for a part that is not open yet. Gives it back if the part is.
     pub fn wait(&mut self, part: PartId, message: Message) -> Option<Message> {
         match self.by_id.get_mut(&part) {
-            Some(Part::Opening { waiting }) => {
+            Some(Part::Opening { waiting, .. }) => {
                 waiting.push(message);
                 None
             }
@@ -100,9 +112,31 @@ impl Parts {
         }
     }
 
-    fn start(&mut self) -> PartId {
+    /// Takes the request back that was to make a transport on a part that is not open yet.
+    pub fn take_creation(&mut self, part: PartId, transport: &str) -> Option<Message> {
+        let Some(Part::Opening { waiting, .. }) = self.by_id.get_mut(&part) else { return None };
+        let makes_it = |message: &Message| {
+            let Envelope::Request(request) = message.envelope() else { return false };
+            tracking::makes_transport(request.method)
+                && tracking::effect(&request, message).is_ok_and(
+                    |effect| matches!(effect, Effect::Create { id, .. } if id == transport),
+                )
+        };
+        let position = waiting.iter().position(makes_it)?;
+        Some(waiting.remove(position))
+    }
+
+    /// What a part that is not open yet is for.
+    pub fn wish(&self, part: PartId) -> Option<&Wish> {
+        match self.by_id.get(&part)? {
+            Part::Opening { wish, .. } => Some(wish),
+            Part::Open { .. } => None,
+        }
+    }
+
+    pub fn start(&mut self, wish: Wish) -> PartId {
         self.last = PartId(self.last.0 + 1);
-        self.by_id.insert(self.last, Part::Opening { waiting: Vec::new() });
+        self.by_id.insert(self.last, Part::Opening { waiting: Vec::new(), wish });
         self.last
     }
 }
@@ -113,11 +147,8 @@ impl VirtualWorker {
         self.spread.max_parts > 1
     }
 
-    /// The part for the next transport of the Router.
-    pub(super) fn place(&mut self, router: &str, out: &mut Vec<Output>) -> PartId {
-        if !self.spread.scatter {
-            return self.home;
-        }
+    /// The next part for a transport of the Router, whatever their loads.
+    pub(super) fn place_in_turn(&mut self, router: &str, out: &mut Vec<Output>) -> PartId {
         let Some(facts) = self.facts.routers.get_mut(router) else { return self.home };
         // The first one leaves home at once: scattering is there to try that.
         facts.turn += 1;
@@ -131,21 +162,22 @@ impl VirtualWorker {
         if let Some(part) = usable.get(slot) {
             return *part;
         }
-        let part = self.parts.start();
+        let part = self.parts.start(Wish { router: router.to_owned(), ..Wish::default() });
         out.push(Output::OpenPart(part));
         part
     }
 
     /// A further worker runs.
     pub fn part_opened(&mut self, part: PartId, host: Host, out: &mut Vec<Output>) {
-        let Some(Part::Opening { waiting }) = self.parts.by_id.get_mut(&part) else { return };
+        let Some(Part::Opening { waiting, .. }) = self.parts.by_id.get_mut(&part) else { return };
         let waiting = std::mem::take(waiting);
         self.parts.by_id.insert(part, Part::Open { host });
+        self.growth.opened(self.now);
         if let Some(settings) = self.settings.clone() {
             let body = request::Body::WorkerUpdateSettingsRequest(Box::new(settings));
             self.ask(part, Method::WorkerUpdateSettings, "", Some(body), Own::Any, out);
         }
-        self.replay(part, waiting, out);
+        self.replay(waiting, out);
     }
 
     /// The link to a part went down, or is up again. What was sent meanwhile reaches it then, so
@@ -156,24 +188,30 @@ impl VirtualWorker {
         }
     }
 
-    /// A further worker could not be started: what was meant for it stays home.
+    /// A further worker could not be started: what was meant for it goes to those that there are.
     pub fn part_failed(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) {
         let Some(Part::Opening { .. }) = self.parts.by_id.get(&part) else { return };
-        let Some(Part::Opening { waiting }) = self.parts.remove(part) else { return };
-        out.push(Output::Diagnostic(format!(
-            "no further worker for this Router, what was meant for it stays on its home: {why}"
-        )));
-        self.parts.exhausted = true;
-        let to = self.parts.up_or(self.home);
-        self.objects.move_all(part, to);
-        self.replay(to, waiting, out);
+        let Some(Part::Opening { waiting, .. }) = self.parts.remove(part) else { return };
+        self.growth.forget(part);
+        if self.growth.failed(self.now) {
+            out.push(Output::Diagnostic(format!(
+                "no further worker, what was meant for it stays on those that there are: {why}"
+            )));
+        }
+        self.parts.exhausted = self.spread.policy == Policy::Scatter;
+        for id in self.objects.on(part) {
+            let server = self.objects.get(&id).and_then(|object| object.server.clone());
+            let instead = self.instead_of(server.as_deref());
+            self.objects.move_one(&id, instead);
+        }
+        self.replay(waiting, out);
     }
 
-    fn replay(&mut self, part: PartId, waiting: Vec<Message>, out: &mut Vec<Output>) {
+    fn replay(&mut self, waiting: Vec<Message>, out: &mut Vec<Output>) {
         for message in waiting {
             match message.envelope() {
-                Envelope::Request(request) if super::tracking::makes_transport(request.method) => {
-                    self.create_transport(part, message, out);
+                Envelope::Request(request) if tracking::makes_transport(request.method) => {
+                    self.create_transport(message, out);
                 }
                 _ => self.from_library(message.into_bytes(), out),
             }

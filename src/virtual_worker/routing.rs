@@ -169,10 +169,11 @@ impl VirtualWorker {
     fn place_transport(&mut self, message: Message, effect: &Effect, out: &mut Vec<Output>) {
         let Envelope::Request(request) = message.envelope() else { return };
         let Effect::Create { id, server, .. } = effect else { return };
-        let mut part = self.place(request.handler_id, out);
+        let mut part = self.place(request.handler_id, request.method, server.as_deref(), out);
         if let Some(server) = server
-            && !self.may_replicate(server, part, out)
+            && !self.may_have(server, part)
         {
+            self.warn_of_fixed_ports(server, out);
             part = self.owner(server);
         }
         let (id, method) = (id.clone(), request.method);
@@ -183,47 +184,40 @@ impl VirtualWorker {
             return refuse(library_id, &why, out);
         }
         if let Some(message) = self.parts.wait(part, message) {
-            self.create_transport(part, message, out);
+            self.create_transport(message, out);
         }
     }
 
-    /// Whether that part has the `WebRtcServer`, or can get it.
-    fn may_replicate(&mut self, server: &str, part: PartId, out: &mut Vec<Output>) -> bool {
-        let Some(facts) = self.facts.servers.get_mut(server) else { return false };
-        if facts.parts.contains(&part) {
-            return true;
-        }
-        let host = self.parts.host(part);
-        let elsewhere = host.is_some_and(|host| {
-            let mut taken = facts.parts.iter().filter_map(|part| self.parts.host(*part));
-            taken.all(|other| other.key != host.key)
-        });
-        let may = !facts.fixed_ports || elsewhere;
-        if !may && !std::mem::replace(&mut facts.warned, true) {
+    /// Says once that a `WebRtcServer` keeps its transports from spreading.
+    pub(super) fn warn_of_fixed_ports(&mut self, server: &str, out: &mut Vec<Output>) {
+        let Some(facts) = self.facts.servers.get_mut(server) else { return };
+        if facts.fixed_ports && !std::mem::replace(&mut facts.warned, true) {
             out.push(Output::Diagnostic(format!(
                 "transports of WebRtcServer {server} stay on its home, because its ports are \
                  fixed: a portRange in its listenInfos would let them spread"
             )));
         }
-        may
     }
 
-    /// Makes a transport, which the table has already, on a part that is open.
-    pub(super) fn create_transport(
-        &mut self,
-        part: PartId,
-        message: Message,
-        out: &mut Vec<Output>,
-    ) {
+    /// Makes a transport, which the table has already, on its part, which is open.
+    pub(super) fn create_transport(&mut self, message: Message, out: &mut Vec<Output>) {
         let Envelope::Request(request) = message.envelope() else { return };
         let effect = match tracking::effect(&request, &message) {
             Ok(effect) => effect,
             Err(error) => return refuse(request.id, &error.to_string(), out),
         };
         let Effect::Create { id, server, .. } = &effect else { return };
-        if self.objects.get(id).is_none() {
+        let Some(mut part) = self.objects.get(id).map(|object| object.part) else {
             // Its Router closed while it waited.
             return refuse_unknown(&request, out);
+        };
+        if let Some(server) = server
+            && !self.may_have(server, part)
+        {
+            // The part opened where it cannot be had.
+            self.warn_of_fixed_ports(server, out);
+            part = self.owner(server);
+            self.objects.move_one(id, part);
         }
         let router = request.handler_id.to_owned();
         self.spread_router(&router, part, out);

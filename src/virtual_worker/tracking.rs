@@ -125,6 +125,16 @@ pub fn makes_transport(method: Method) -> bool {
     )
 }
 
+/// What kind of transport the request makes, in a word.
+pub fn transport_kind(method: Method) -> &'static str {
+    match method {
+        Method::RouterCreatePlaintransport => "plain",
+        Method::RouterCreatePipetransport => "pipe",
+        Method::RouterCreateDirecttransport => "direct",
+        _ => "webrtc",
+    }
+}
+
 /// The id of the object that the request makes or closes.
 fn subject<'a>(body: &BodyRef<'a>) -> Result<&'a str, DecodeError> {
     use BodyRef as B;

@@ -164,12 +164,18 @@ impl From<ExitReport> for Exit {
 }
 
 /// LOAD: what placement wants to know, pushed about once a second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadReport {
     /// Workers that run on the agent, of every session.
     pub workers: usize,
     pub max_workers: usize,
+    /// What this session's workers take: handle, thousandths of a core.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<(u32, u32)>,
+    /// What every other worker takes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<u32>,
 }
 
 /// DRAIN: the agent takes no new workers and means to leave.

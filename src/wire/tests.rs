@@ -48,8 +48,10 @@ fn any_control() -> impl Strategy<Value = Body> {
         any::<u64>().prop_map(Body::Ack),
         any::<u64>().prop_map(Body::Ping),
         any::<u64>().prop_map(Body::Pong),
-        (any::<usize>(), any::<usize>())
-            .prop_map(|(workers, max_workers)| Body::Load(LoadReport { workers, max_workers })),
+        (any::<usize>(), any::<usize>(), vec(any::<(u32, u32)>(), 0..5), vec(any::<u32>(), 0..5))
+            .prop_map(|(workers, max_workers, own, others)| {
+                Body::Load(LoadReport { workers, max_workers, own, others })
+            }),
         (any::<bool>(), option::of(any::<u64>())).prop_map(|(draining, deadline_ms)| Body::Drain(
             DrainNotice { draining, deadline_ms, reason: None }
         )),

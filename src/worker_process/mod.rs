@@ -4,6 +4,7 @@
 mod arguments;
 mod binary;
 mod child;
+pub mod cpu;
 mod dtls_files;
 mod environment;
 mod link;

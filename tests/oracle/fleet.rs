@@ -16,7 +16,9 @@ use mediasoup_horizontal::{
     },
     channel::Message,
     mock_worker::{MockHost, MockWorker},
-    virtual_worker::{Fate, ObjectKind, OnPartLost, Output, PartId, Spread, VirtualWorker},
+    virtual_worker::{
+        Fate, ObjectKind, OnPartLost, Output, PartId, PartLoad, Spread, VirtualWorker,
+    },
 };
 
 use crate::{
@@ -51,6 +53,8 @@ pub struct Fleet {
     on_a_host: u32,
     hosts: BTreeMap<u32, MockHost>,
     now: Duration,
+    /// For loads that change, where they do.
+    dice: Option<u64>,
     started: usize,
     /// All that must not be.
     pub wrong: Vec<String>,
@@ -88,13 +92,24 @@ fn place(host: u32) -> Host {
 
 impl Fleet {
     pub fn new(layout: Layout) -> Self {
+        let spread =
+            if layout.parts > 1 { Spread::scatter(layout.parts) } else { Spread::ONE_PART };
+        Self::spread(layout, spread)
+    }
+
+    /// A virtual worker that grows and shrinks with loads that change all the time.
+    pub fn growing(layout: Layout) -> Self {
+        Self { dice: Some(1), ..Self::spread(layout, Spread::pack(layout.parts)) }
+    }
+
+    fn spread(layout: Layout, spread: Spread) -> Self {
+        let Layout { max_fan_out, on_a_host, .. } = layout;
         // Programs are full of direct transports, and are to go on without them.
         let on_part_lost = OnPartLost::Continue;
+        let spread = Spread { max_fan_out, on_part_lost, ..spread };
         let names: [&str; 0] = [];
         let set = SelfSet::new([], names, |_| None, names);
         let book = Arc::new(AddressBook::new(set, AnnouncedMode::Auto));
-        let Layout { parts: max_parts, max_fan_out, on_a_host } = layout;
-        let spread = Spread { max_parts, scatter: max_parts > 1, max_fan_out, on_part_lost };
         let virtual_worker = VirtualWorker::new(1, place(0), book, spread);
         let home = virtual_worker.home();
         let mut fleet = Self {
@@ -107,6 +122,7 @@ impl Fleet {
             on_a_host,
             hosts: BTreeMap::new(),
             now: Duration::ZERO,
+            dice: None,
             started: 0,
             wrong: Vec::new(),
             died: false,
@@ -165,7 +181,32 @@ impl Fleet {
         }
     }
 
+    /// Loads by which every part is chosen at times, and time for parts to empty.
+    fn change_loads(&mut self) {
+        let Some(mut dice) = self.dice else { return };
+        let mut roll = |sides: u32| {
+            dice = dice
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            u32::try_from(dice >> 33).unwrap_or_default() % sides
+        };
+        self.pass(Duration::from_secs(u64::from(roll(8))));
+        let open = self.members.iter().filter(|(_, member)| member.opened);
+        let loads: Vec<PartLoad> = open
+            .map(|(part, _)| PartLoad {
+                part: *part,
+                cpu: Some(roll(1000)),
+                age: Duration::ZERO,
+                near: false,
+                avoid: false,
+            })
+            .collect();
+        self.dice = Some(dice);
+        self.virtual_worker.part_loads(&loads);
+    }
+
     fn call(&mut self, call: &Call) {
+        self.change_loads();
         self.wait_for(call);
         let message = self.app.call(call);
         self.to_virtual.push_back(message);

@@ -95,7 +95,10 @@ const LAYOUTS: [Layout; 5] = [
 ];
 
 fn check(layout: Layout, settled: bool, steps: &[Step]) -> Vec<String> {
-    let mut fleet = Fleet::new(layout);
+    check_fleet(Fleet::new(layout), layout, settled, steps)
+}
+
+fn check_fleet(mut fleet: Fleet, layout: Layout, settled: bool, steps: &[Step]) -> Vec<String> {
     fleet.run(steps, settled);
     let plain = plain::run(steps, &fleet.losses);
     // What would have crashed plain mediasoup has nothing to be compared with.
@@ -165,6 +168,24 @@ fn deaths_cost_what_lived_there_and_nothing_else() {
     for layout in LAYOUTS {
         try_programs(cases_of_parts(), &program::bereaved(), limits_of_deaths(), |steps| {
             check(layout, true, steps)
+        });
+    }
+}
+
+#[test]
+fn a_worker_that_grows_and_shrinks_looks_like_one() {
+    for layout in LAYOUTS {
+        try_programs(cases_of_parts(), &program::raced(), limits(layout.parts), |steps| {
+            check_fleet(Fleet::growing(layout), layout, false, steps)
+        });
+    }
+}
+
+#[test]
+fn a_worker_that_grows_and_shrinks_loses_parts_and_nothing_else() {
+    for layout in LAYOUTS {
+        try_programs(cases_of_parts(), &program::deadly(), limits_of_deaths(), |steps| {
+            check_fleet(Fleet::growing(layout), layout, false, steps)
         });
     }
 }

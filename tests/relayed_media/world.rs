@@ -93,7 +93,7 @@ impl World {
         let names: [&str; 0] = [];
         let set = SelfSet::new([], names, |_| None, names);
         let book = Arc::new(AddressBook::new(set, AnnouncedMode::Auto));
-        let spread = Spread { max_parts, scatter: true, max_fan_out, ..Spread::default() };
+        let spread = Spread { max_fan_out, ..Spread::scatter(max_parts) };
         let home = host(host_of(PartId(0)));
         let (arrivals, arriving) = mpsc::unbounded_channel();
         let mut world = Self {

@@ -74,7 +74,7 @@ impl Fleet {
         let names: [&str; 0] = [];
         let set = SelfSet::new([], names, |_| None, names);
         let book = Arc::new(AddressBook::new(set, AnnouncedMode::Auto));
-        let spread = Spread { max_parts, scatter: max_parts > 1, ..Spread::default() };
+        let spread = if max_parts > 1 { Spread::scatter(max_parts) } else { Spread::ONE_PART };
         let worker = VirtualWorker::new(1, host(), book, spread);
         let links = BTreeMap::from([(worker.home(), start())]);
         let mut fleet = Self { worker, links, answers: HashMap::new(), last_id: 0 };

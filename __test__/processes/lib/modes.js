@@ -143,6 +143,7 @@ function appVariables(mode, url) {
       MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE: '0',
       MEDIASOUP_HORIZONTAL_WORKERS_PER_HOST: '64',
     }),
+    ...(mode === IN_PLACE && { MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE: '1' }),
     ...(mode.workerBin && { TEST_APP_WORKER_BIN: mode.workerBin }),
   };
 }

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    Shared, Spawn, Status, dialing,
+    Host, Shared, Spawn, Status, dialing,
     dialing::{Opened, Wanted},
     session::{End, Loss, Session},
 };
@@ -250,7 +250,7 @@ impl Manager {
             .unwrap_or_else(|| Session::new(Arc::clone(&self.shared), Arc::clone(&welcome), peer));
         let agent = welcome.agent_id.escape_debug();
         tracing::info!(%url, %agent, resumed, "connected");
-        self.announce(welcome);
+        self.announce(welcome, resumed);
         for spawn in self.waiting.drain(..) {
             session.spawn(spawn);
         }
@@ -263,8 +263,15 @@ impl Manager {
         }
     }
 
-    fn announce(&self, welcome: Arc<Welcome>) {
-        self.shared.load.send_replace(Some(welcome.load));
+    fn announce(&self, welcome: Arc<Welcome>, resumed: bool) {
+        self.shared.load.send_replace(Some(welcome.load.clone()));
+        let mut host = self.shared.host.lock();
+        if !resumed {
+            *host = Host::default();
+        }
+        host.load.cores = welcome.cores;
+        host.load.labels.clone_from(&welcome.labels);
+        drop(host);
         self.shared.addresses.send_replace(Some(welcome.addresses.clone()));
         self.shared.status.send_replace(Status::Connected(welcome));
         self.shared.state.send_replace(ConnectionState::Connected);

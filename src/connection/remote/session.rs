@@ -157,11 +157,17 @@ impl Session {
     async fn receive(&mut self, frame: Frame) -> Result<(), LinkLost> {
         match frame.body {
             Body::Load(report) => {
+                let mut host = self.shared.host.lock();
+                host.load.own = self.workers.by_pid(&report.own);
+                host.load.others.clone_from(&report.others);
+                host.measured_at = Some(Instant::now());
+                drop(host);
                 self.shared.load.send_replace(Some(report));
                 Ok(())
             }
             Body::Drain(notice) => {
                 tracing::info!(url = %self.shared.options.url, draining = notice.draining, "drain");
+                self.shared.host.lock().load.draining = notice.draining;
                 Ok(())
             }
             _ => self.workers.receive(frame).await,

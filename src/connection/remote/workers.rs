@@ -1,6 +1,10 @@
 //! The workers of one session, as the controller knows them.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use tokio::{
@@ -37,6 +41,8 @@ enum Worker {
 }
 
 struct Running {
+    /// On the agent's host.
+    pid: u32,
     /// `None` once its reader was told the end.
     events: Option<queue::Sender<WorkerEvent>>,
     fate: watch::Sender<Fate>,
@@ -222,7 +228,7 @@ impl Workers {
             fate: fate.subscribe(),
         };
         tokio::spawn(forward.run());
-        let running = Running { events: Some(events), fate, view: View::Up };
+        let running = Running { pid: spawned.pid, events: Some(events), fate, view: View::Up };
         self.table.insert(handle, Worker::Running(running));
         // A caller that gave up drops the link here, which frees the worker.
         let _ = spawn.reply.send(Ok(WorkerLink {
@@ -271,6 +277,15 @@ impl Workers {
         }
         self.count();
         unanswered
+    }
+
+    /// Loads that the agent told by handle, by process id. What it invents is left out.
+    pub(super) fn by_pid(&self, loads: &[(u32, u32)]) -> BTreeMap<u32, u32> {
+        let known = |(handle, load): &(u32, u32)| match self.table.get(handle)? {
+            Worker::Running(running) => Some((running.pid, *load)),
+            Worker::Starting(_) => None,
+        };
+        loads.iter().filter_map(known).collect()
     }
 
     fn count(&self) {

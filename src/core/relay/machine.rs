@@ -6,7 +6,8 @@ use bytes::BytesMut;
 
 use crate::{
     addresses::book::Host,
-    virtual_worker::{Fate, Output, PartId, VirtualWorker},
+    placement::Wish,
+    virtual_worker::{Fate, Output, PartId, PartLoad, VirtualWorker},
 };
 
 /// A state machine between the library and its workers.
@@ -20,6 +21,14 @@ pub trait Machine {
     fn part_link(&mut self, part: PartId, up: bool, out: &mut Vec<Output>);
     fn tick(&mut self, now: Duration, out: &mut Vec<Output>);
     fn next_tick(&self) -> Option<Duration>;
+
+    /// Takes what was measured of the parts.
+    fn part_loads(&mut self, _loads: &[PartLoad]) {}
+
+    /// What the part that it asks for is for.
+    fn wish(&self, _part: PartId) -> Wish {
+        Wish::default()
+    }
 }
 
 impl Machine for VirtualWorker {
@@ -57,5 +66,13 @@ impl Machine for VirtualWorker {
 
     fn next_tick(&self) -> Option<Duration> {
         Self::next_tick(self)
+    }
+
+    fn part_loads(&mut self, loads: &[PartLoad]) {
+        Self::part_loads(self, loads);
+    }
+
+    fn wish(&self, part: PartId) -> Wish {
+        Self::wish(self, part).cloned().unwrap_or_default()
     }
 }

@@ -23,7 +23,7 @@ use self::{
 };
 pub use self::{
     machine::Machine,
-    parts::{OPEN_TIMEOUT, Opened, PartSource},
+    parts::{Measured, OPEN_TIMEOUT, Opened, PartSource},
 };
 use crate::{
     channel::framing::{FrameReader, FramingError},
@@ -41,6 +41,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const DRAIN_POLL: Duration = Duration::from_millis(1);
 /// How long a worker may take to go once nobody wants it.
 const FAREWELL: Duration = Duration::from_secs(8);
+/// How old the loads may be by which the virtual worker places something.
+const LOADS_EVERY: Duration = Duration::from_secs(1);
 const SIGKILL: i32 = 9;
 
 /// The library's ends of a worker's channel, as the stub handed them over.
@@ -106,6 +108,8 @@ struct Relay<M> {
     parts: Parts,
     machine: M,
     began: Instant,
+    /// When the virtual worker was told the loads of its parts.
+    loads_told: Option<Instant>,
     outputs: Vec<Output>,
     stdio: queue::Sender<Stdio>,
     local_pids: Option<watch::Sender<Vec<u32>>>,
@@ -124,6 +128,7 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
         parts: Parts::new(machine.home(), home, source),
         machine,
         began: Instant::now(),
+        loads_told: None,
         outputs: Vec::new(),
         stdio,
         local_pids,
@@ -200,6 +205,18 @@ impl<M: Machine> Relay<M> {
         if self.parts.can_grow() {
             self.machine.tick(self.began.elapsed(), &mut self.outputs);
             self.settle();
+        }
+    }
+
+    /// Tells the virtual worker the loads of its parts, before the library may ask for something
+    /// that has to be placed. Nobody needs them in between.
+    fn tell_loads(&mut self) {
+        let now = Instant::now();
+        let old = self.loads_told.is_none_or(|told| now - told >= LOADS_EVERY);
+        if self.parts.can_grow() && old {
+            self.loads_told = Some(now);
+            let loads = self.parts.loads();
+            self.machine.part_loads(&loads);
         }
     }
 
@@ -322,6 +339,7 @@ impl<M: Machine> Relay<M> {
             return Ok(self.close(WorkerCommand::CloseInput));
         }
         self.tick();
+        self.tell_loads();
         while let Some(bytes) = self.reader.next()? {
             self.machine.library_said(bytes, &mut self.outputs);
             self.settle();
@@ -345,7 +363,7 @@ impl<M: Machine> Relay<M> {
                     self.parts.command(part, WorkerCommand::Message(bytes));
                 }
                 Output::Diagnostic(text) => self.remark(&text),
-                Output::OpenPart(part) => self.parts.open(part),
+                Output::OpenPart(part) => self.parts.open(part, self.machine.wish(part)),
                 Output::ClosePart(part) => {
                     self.parts.remove(part);
                     self.tell_local_pids();

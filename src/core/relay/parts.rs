@@ -15,8 +15,9 @@ use crate::{
     channel::framing::MESSAGE_MAX,
     connection::{BoxFuture, Exit, WorkerCommand, WorkerEvent, WorkerLink},
     core::choice::Place,
+    placement::Wish,
     queue::{self, TrySendError, Weight},
-    virtual_worker::PartId,
+    virtual_worker::{PartId, PartLoad},
 };
 
 /// How long a worker for a further part may take to start.
@@ -43,8 +44,26 @@ pub struct Opened {
 
 /// Where further workers of a virtual worker come from.
 pub trait PartSource: Send + Sync {
-    /// Starts a worker, if possible on a connection that is not among those that are taken.
-    fn open(&self, taken: &[String]) -> BoxFuture<'static, Result<Opened, String>>;
+    /// Starts a worker for a virtual worker that has workers on these connections, the home's
+    /// first.
+    fn open(&self, taken: &[String], wish: Wish) -> BoxFuture<'static, Result<Opened, String>>;
+
+    /// What was measured of a worker that has its place there.
+    fn load_of(&self, _place: &Place, _pid: u32) -> Option<Measured> {
+        None
+    }
+}
+
+/// What a connection tells of one worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// Thousandths of a core, if it was measured.
+    pub cpu: Option<u32>,
+    pub age: Duration,
+    /// Its host is in the app's region.
+    pub near: bool,
+    /// Its host drains or cannot be reached.
+    pub avoid: bool,
 }
 
 /// What happened to a part.
@@ -64,8 +83,10 @@ enum Link {
 struct OpenLink {
     commands: queue::Sender<WorkerCommand>,
     events: queue::Receiver<WorkerEvent>,
-    local_pid: Option<u32>,
-    _place: Option<Place>,
+    /// On its own host.
+    pid: u32,
+    local: bool,
+    place: Option<Place>,
 }
 
 struct Part {
@@ -106,8 +127,19 @@ impl Parts {
         self.source.is_some()
     }
 
+    /// What was measured of the workers that run.
+    pub fn loads(&self) -> Vec<PartLoad> {
+        let load = |part: &Part| {
+            let (Link::Open(link), Some(source)) = (&part.link, &self.source) else { return None };
+            let Measured { cpu, age, near, avoid } =
+                source.load_of(link.place.as_ref()?, link.pid)?;
+            Some(PartLoad { part: part.id, cpu, age, near, avoid })
+        };
+        self.list.iter().filter_map(load).collect()
+    }
+
     /// Starts a worker for a further part.
-    pub fn open(&mut self, id: PartId) {
+    pub fn open(&mut self, id: PartId, wish: Wish) {
         if self.list.iter().any(|part| part.id == id) {
             tracing::warn!("part {} is open already", id.0);
             return;
@@ -116,7 +148,7 @@ impl Parts {
             self.list.iter().filter_map(|part| part.connection.clone()).collect();
         let opening: BoxFuture<'static, Result<Opened, String>> = match &self.source {
             Some(source) => {
-                let opening = source.open(&taken);
+                let opening = source.open(&taken, wish);
                 Box::pin(async {
                     let late = |_| Err("it did not start in time".to_owned());
                     timeout(OPEN_TIMEOUT, opening).await.unwrap_or_else(late)
@@ -170,7 +202,7 @@ impl Parts {
     /// Process ids of those that run on this host.
     pub fn local_pids(&self) -> Vec<u32> {
         let local_pid = |part: &Part| match &part.link {
-            Link::Open(link) => link.local_pid,
+            Link::Open(link) => link.local.then_some(link.pid),
             Link::Opening(_) => None,
         };
         self.list.iter().filter_map(local_pid).collect()
@@ -289,8 +321,7 @@ impl Part {
     fn open(&mut self, opened: Opened) {
         let Opened { link: WorkerLink { pid, commands, events, .. }, host, local, place } = opened;
         self.connection = Some(host.key);
-        let local_pid = local.then_some(pid);
-        self.link = Link::Open(OpenLink { commands, events, local_pid, _place: place });
+        self.link = Link::Open(OpenLink { commands, events, pid, local, place });
         self.flush();
     }
 

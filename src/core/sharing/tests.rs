@@ -24,7 +24,11 @@ use crate::{
         DtlsFiles, Exit, WorkerCommand, WorkerEvent,
         mock::{MockConnection, MockConnectionOptions, MockHandle},
     },
-    core::choice::{Found, NoWorker, Place, Role, Source, find_or_share},
+    core::{
+        choice::{Found, NoWorker, Place, Role, Source, find_or_share},
+        rules::Rules,
+    },
+    placement::{Policy, Wish},
 };
 
 const SIGKILL: i32 = 9;
@@ -59,7 +63,7 @@ impl Bench {
             ..MockConnectionOptions::default()
         });
         let handle = mock.handle();
-        let source = Source { connection: Arc::new(mock), own_workers: Arc::default() };
+        let source = Source::new(Arc::new(mock));
         let last_owner = AtomicU32::new(0);
         Self { last_owner, sharing: Sharing::default(), sources: vec![source], mock: handle }
     }
@@ -76,7 +80,9 @@ impl Bench {
     ) -> Result<Share, NoWorker> {
         let deadline = Instant::now() + Duration::from_secs(1);
         let seeker = Some(self.sharing.seeker(owner));
-        match find_or_share(&self.sources, request, role, deadline, seeker).await? {
+        let rules = Rules::of(Policy::Pack);
+        let found = find_or_share(&self.sources, request, role, &rules, 7, deadline, seeker);
+        match found.await? {
             (Found::Linked(link), place) => Ok(Share { link, _place: place }),
             (Found::InPlace(_), _) => panic!("mock workers run nowhere"),
         }
@@ -208,9 +214,26 @@ async fn two_parts_of_one_virtual_worker_never_share() {
     let role = Role::Home { in_place: false };
     let _home = bench.find_for(owner, &request, role).await.unwrap();
     let taken = ["mock".to_owned()];
-    let part = Role::Part { taken: &taken };
+    let part = Role::Part { taken: &taken, wish: &Wish::default() };
     assert!(bench.find_for(owner, &request, part).await.is_err());
     assert!(bench.find_for(bench.owner(), &request, part).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_further_part_starts_no_worker_beyond_the_cores() {
+    let bench = Bench::new(2);
+    let (one, other) = (bench.share().await, bench.share().await);
+    assert_ne!(one.link.pid, other.link.pid);
+    let (taken, request) = (["mock".to_owned()], request_with(&[]));
+    let wish = Wish::default();
+    let part = Role::Part { taken: &taken, wish: &wish };
+    let share = bench.find_for(bench.owner(), &request, part).await.unwrap();
+    assert!([one.link.pid, other.link.pid].contains(&share.link.pid), "it shares one");
+    let own_binary = SpawnRequest { worker_bin: Some("/worker".into()), ..request };
+    let Err(why) = bench.find_for(bench.owner(), &own_binary, part).await else {
+        panic!("there is no room");
+    };
+    assert!(why.to_string().contains("it runs 2 of 2 workers"), "{why}");
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     channel::method::Method,
-    virtual_worker::{Fate, PartId},
+    placement::Policy,
+    virtual_worker::{Fate, PartId, PartLoad, Spread},
 };
 
 /// Other seeds for long runs.
@@ -27,7 +28,8 @@ impl Dice {
     }
 }
 
-fn spread(dice: &mut Dice) -> Fleet {
+/// Where parts live and how they are fed, by chance; `Scatter` is laid out in more ways.
+fn spread(dice: &mut Dice, policy: Policy) -> Fleet {
     let (parts, hosts, fan_out) = match dice.roll(5) {
         0 => (3, Hosts::One, 8),
         1 => (3, Hosts::Several, 8),
@@ -35,15 +37,32 @@ fn spread(dice: &mut Dice) -> Fleet {
         3 => (5, Hosts::Several, 1),
         _ => (5, Hosts::Two(2), 2),
     };
-    Fleet::with_fan_out(parts, hosts, fan_out)
+    Fleet::spread(Spread { policy, max_fan_out: fan_out, ..Spread::scatter(parts) }, hosts)
 }
 
-fn play(seed: u64, deaths: bool) {
+/// Loads that make every decision likely, and time for parts to empty.
+fn let_loads_change(fleet: &mut Fleet, dice: &mut Dice) {
+    fleet.pass(Duration::from_secs(dice.roll(12)));
+    let load = |part: &PartId| PartLoad {
+        part: *part,
+        cpu: [None, Some(100), Some(590), Some(950)][usize::try_from(dice.roll(4)).expect("small")],
+        age: Duration::from_secs(dice.roll(7)),
+        near: dice.roll(2) == 0,
+        avoid: dice.roll(8) == 0,
+    };
+    let loads: Vec<PartLoad> = fleet.mocks.keys().map(load).collect();
+    fleet.worker.part_loads(&loads);
+}
+
+fn play(seed: u64, deaths: bool, policy: Policy) -> usize {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut fleet = spread(&mut dice);
+    let mut fleet = spread(&mut dice, policy);
     fleet.slow = dice.roll(2) == 0;
     let mut asked = vec![fleet.ask(Method::WorkerCreateRouter, "", bodies::create_router("r"))];
     for _ in 0..90 {
+        if policy != Policy::Scatter && dice.roll(3) == 0 {
+            let_loads_change(&mut fleet, &mut dice);
+        }
         let (t, p, c) = (dice.roll(6), dice.roll(3), dice.roll(5));
         let (transport, producer) = (format!("t{t}"), format!("p{p}"));
         let (consumer, data) = (format!("c{c}"), format!("d{p}"));
@@ -103,7 +122,7 @@ fn play(seed: u64, deaths: bool) {
             _ => {
                 let part = PartId(u32::try_from(dice.roll(5)).expect("small"));
                 if fleet.mocks.contains_key(&part) && fleet.kill(part) == Fate::Dies {
-                    return;
+                    return fleet.closed.len();
                 }
                 continue;
             }
@@ -128,11 +147,11 @@ fn play(seed: u64, deaths: bool) {
         fleet.open(part);
     }
     fleet.wait(Duration::from_secs(60));
-    check(fleet, asked, seed, deaths);
+    check(fleet, asked, seed, deaths)
 }
 
 /// Every call was answered, and nothing is left of it.
-fn check(mut fleet: Fleet, asked: Vec<u32>, seed: u64, deaths: bool) {
+fn check(mut fleet: Fleet, asked: Vec<u32>, seed: u64, deaths: bool) -> usize {
     for id in asked {
         assert!(fleet.answer(id).is_some(), "seed {seed}: request {id} has no answer");
     }
@@ -144,18 +163,36 @@ fn check(mut fleet: Fleet, asked: Vec<u32>, seed: u64, deaths: bool) {
     assert_eq!(fleet.worker.next_tick(), None, "seed {seed}");
     assert_eq!(fleet.worker.requests_under_way(), 0, "seed {seed}");
     assert!(fleet.mocks.contains_key(&HOME) || deaths);
+    fleet.closed.len()
 }
 
 #[test]
 fn nothing_is_left_behind() {
     for seed in first_seed()..=first_seed() + 150 {
-        play(seed, false);
+        play(seed, false, Policy::Scatter);
     }
 }
 
 #[test]
 fn nothing_is_left_behind_by_deaths() {
     for seed in first_seed()..=first_seed() + 150 {
-        play(seed, true);
+        play(seed, true, Policy::Scatter);
     }
+}
+
+#[test]
+fn nothing_is_left_behind_by_growing_and_shrinking() {
+    let mut closed = 0;
+    for (deaths, policy) in [
+        (false, Policy::Pack),
+        (true, Policy::Pack),
+        (false, Policy::LeastLoaded),
+        (true, Policy::RoundRobin),
+        (false, Policy::Region),
+    ] {
+        for seed in first_seed()..=first_seed() + 60 {
+            closed += play(seed, deaths, policy);
+        }
+    }
+    assert!(closed > 10, "parts shrink in these programs: {closed}");
 }

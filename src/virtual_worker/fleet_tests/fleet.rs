@@ -67,23 +67,23 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// Every transport on the next part.
     pub fn new(max_parts: usize, hosts: Hosts) -> Self {
-        Self::with(hosts, Spread { max_parts, ..Spread::default() })
+        Self::spread(Spread::scatter(max_parts), hosts)
     }
 
     pub fn losing(max_parts: usize, hosts: Hosts, on_part_lost: OnPartLost) -> Self {
-        Self::with(hosts, Spread { max_parts, on_part_lost, ..Spread::default() })
+        Self::spread(Spread { on_part_lost, ..Spread::scatter(max_parts) }, hosts)
     }
 
     pub fn with_fan_out(max_parts: usize, hosts: Hosts, max_fan_out: usize) -> Self {
-        Self::with(hosts, Spread { max_parts, max_fan_out, ..Spread::default() })
+        Self::spread(Spread { max_fan_out, ..Spread::scatter(max_parts) }, hosts)
     }
 
-    fn with(hosts: Hosts, spread: Spread) -> Self {
+    pub fn spread(spread: Spread, hosts: Hosts) -> Self {
         let set = SelfSet::new([ip("10.0.0.1")], ["PUBLIC_IP"], |_| None, ["app.example"]);
         let book = AddressBook::new(set, AnnouncedMode::Auto);
         book.set_fleet([Some(host(HOME, hosts).addresses.as_ref().clone())].into_iter());
-        let spread = Spread { scatter: true, ..spread };
         let worker = VirtualWorker::new(PID, host(HOME, hosts), Arc::new(book), spread);
         let mut fleet = Self {
             worker,
@@ -221,8 +221,12 @@ impl Fleet {
                         self.open(part);
                     }
                 }
-                Output::ClosePart(part) => self.closed.push(part),
                 Output::Lost { kind, id, .. } => self.lost.push((kind, id)),
+                Output::ClosePart(part) => {
+                    self.closed.push(part);
+                    self.mocks.remove(&part);
+                    self.queues.remove(&part);
+                }
             }
         }
     }

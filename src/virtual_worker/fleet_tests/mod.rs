@@ -6,6 +6,7 @@ mod bodies;
 mod chaos;
 mod deaths;
 mod fleet;
+mod growth;
 mod links;
 mod media;
 mod objects;

@@ -17,6 +17,7 @@ use crate::{
     addresses::{HostAddresses, PortPolicy, book::Host},
     channel::framing::FrameReader,
     connection::{BoxFuture, Exit, LINK_LIMIT, WorkerCommand, WorkerEvent, WorkerLink},
+    placement::Wish,
     queue,
     quiet_writer::QuietWriter,
     virtual_worker::{Fate, Output, PartId},
@@ -111,7 +112,7 @@ struct Plans {
 }
 
 impl PartSource for Plans {
-    fn open(&self, taken: &[String]) -> BoxFuture<'static, Result<Opened, String>> {
+    fn open(&self, taken: &[String], _: Wish) -> BoxFuture<'static, Result<Opened, String>> {
         self.taken.lock().push(taken.to_vec());
         let plan = self.plans.lock().pop_front();
         Box::pin(async {
