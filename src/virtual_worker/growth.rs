@@ -272,7 +272,7 @@ impl VirtualWorker {
                 } else if self.objects.any_on(part) {
                     self.growth.empty.remove(&part);
                 } else {
-                    // Its pipes may end without anything of the app's ending.
+                    // Its pipes may end, and its answers come, without anything of the app's ending.
                     self.growth.look_soon(self.now);
                 }
             }
@@ -284,6 +284,8 @@ impl VirtualWorker {
             self.growth.empty.remove(&part);
             if self.is_empty(part) {
                 self.close_part(part, out);
+            } else {
+                self.growth.look_soon(self.now);
             }
         }
     }
@@ -299,14 +301,17 @@ impl VirtualWorker {
 
     fn is_empty(&self, part: PartId) -> bool {
         let piped = |pipe: &super::pipes::Pipe| pipe.from == part || pipe.to == part;
-        part != self.home && !self.objects.any_on(part) && self.pipes.pipes_where(piped).is_empty()
+        part != self.home
+            && !self.objects.any_on(part)
+            && self.pipes.pipes_where(piped).is_empty()
+            && !self.requests.any_of_the_app_on(part)
     }
 
     fn close_part(&mut self, part: PartId, out: &mut Vec<Output>) {
         let Some(Part::Open { .. }) = self.parts.remove(part) else { return };
         self.growth.forget(part);
         self.known.forget_part(part);
-        // Hardly more than views of everything can wait for it.
+        // Only views of everything can wait for it.
         let mut again = self.answer_for(part, out);
         self.drop_pairs_of(part, &mut again, out);
         out.push(Output::ClosePart(part));

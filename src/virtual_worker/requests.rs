@@ -75,6 +75,13 @@ impl Requests {
         ids.into_iter().filter_map(|id| self.pending.remove(&(part, id))).collect()
     }
 
+    /// Whether a part has yet to answer what only it can.
+    pub fn any_of_the_app_on(&self, part: PartId) -> bool {
+        let of_the_app =
+            |pending: &Pending| matches!(pending, Pending::App(_) | Pending::Taken(..));
+        self.pending.iter().any(|((on, _), pending)| *on == part && of_the_app(pending))
+    }
+
     pub fn len(&self) -> usize {
         self.pending.len()
     }

@@ -191,6 +191,9 @@ impl Fleet {
             u32::try_from(dice >> 33).unwrap_or_default() % sides
         };
         self.pass(Duration::from_secs(u64::from(roll(8))));
+        let mut out = Vec::new();
+        self.virtual_worker.tick(self.now, &mut out);
+        self.take(out);
         let open = self.members.iter().filter(|(_, member)| member.opened);
         let loads: Vec<PartLoad> = open
             .map(|(part, _)| PartLoad {

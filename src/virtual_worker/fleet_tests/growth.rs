@@ -392,6 +392,27 @@ fn a_worker_that_cannot_be_had_while_home_is_out_of_reach() {
     assert_eq!(fleet.part_of("w1"), ONE);
 }
 
+#[test]
+fn an_empty_part_out_of_reach_still_answers() {
+    let mut fleet = room(3, Hosts::Several);
+    fleet.measure(&[(HOME, 700)]);
+    assert_eq!(fleet.transport("w0"), ONE);
+    fleet.ok(Method::TransportProduce, "w0", bodies::produce("p", Media::Vp8, 1000));
+    fleet.link(ONE, false);
+    let paused = fleet.ask(Method::ProducerPause, "p", None);
+    let body = bodies::close_transport("w0");
+    let closed = fleet.ask(Method::RouterCloseTransport, "r", body);
+    fleet.wait(at(300));
+    assert!(fleet.closed.is_empty(), "it was asked something");
+    fleet.link(ONE, true);
+    for id in [paused, closed] {
+        assert_eq!(fleet.answer(id), Some(Ok(None)));
+    }
+    fleet.wait(at(300));
+    assert_eq!(fleet.closed, [ONE]);
+    assert_eq!(fleet.worker.next_tick(), None);
+}
+
 /// The relay has nothing of the app's any more, and another part hears through it.
 #[test]
 fn a_part_that_relays_stays() {
