@@ -10,7 +10,10 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{CONNECT_TIMEOUT, Core};
+use super::{
+    CONNECT_TIMEOUT, Core,
+    credentials::{self, CredentialsError},
+};
 use crate::{
     MEDIASOUP_VERSION,
     addresses::{
@@ -23,7 +26,7 @@ use crate::{
         mock::{MockConnection, MockConnectionOptions},
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
-    net::{InvalidToken, InvalidUrl, Token},
+    net::InvalidUrl,
     session::INFINITE,
     virtual_worker::{MAX_FAN_OUT, OnPartLost, Spread},
     worker_process::{Binaries, BinarySources, Environment, InstalledWorker},
@@ -31,8 +34,6 @@ use crate::{
 
 /// Agents, with commas between their URLs.
 pub const AGENTS: &str = "MEDIASOUP_HORIZONTAL_AGENTS";
-/// The token for them.
-pub const TOKEN: &str = "MEDIASOUP_HORIZONTAL_TOKEN";
 /// Connect timeout in milliseconds.
 pub const CONNECT_TIMEOUT_MS: &str = "MEDIASOUP_HORIZONTAL_CONNECT_TIMEOUT_MS";
 /// How long Workers on agents outlive a lost link: milliseconds, or `infinite`.
@@ -127,7 +128,11 @@ pub enum ConnectionSettings {
 pub struct RemoteSettings {
     pub url: String,
     pub token: Option<String>,
+    pub token_file: Option<PathBuf>,
     pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub server_name: Option<String>,
     pub session_timeout_ms: Option<SessionTimeoutMs>,
     pub silent_window_ms: Option<u64>,
     pub heartbeat_ms: Option<NonZeroU64>,
@@ -163,8 +168,8 @@ impl From<SessionTimeoutMs> for Option<Duration> {
 pub enum ConfigError {
     #[error("{url}: {source}")]
     Url { url: String, source: InvalidUrl },
-    #[error("the token for {url}: {source}")]
-    Token { url: String, source: InvalidToken },
+    #[error("{url}: {source}")]
+    Credentials { url: String, source: CredentialsError },
     #[error("{url}: {source}")]
     Remote { url: String, source: InvalidOptions },
     #[error("cannot read this host's addresses: {0}")]
@@ -256,7 +261,7 @@ impl Options {
         Ok(Some(value.parse::<NonZeroUsize>().map_err(wrong)?.get()))
     }
 
-    fn variable(&self, name: &str) -> Option<&str> {
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
@@ -336,16 +341,11 @@ fn remote_options(
     options: &Options,
     settings: RemoteSettings,
 ) -> Result<RemoteOptions, ConfigError> {
-    let RemoteSettings { url, token, ca, .. } = settings;
+    let url = settings.url.clone();
     let mut remote = RemoteOptions::new(&url)
         .map_err(|source| ConfigError::Url { url: without_secrets(&url), source })?;
-    remote.token = token
-        .as_deref()
-        .or_else(|| options.variable(TOKEN))
-        .map(Token::new)
-        .transpose()
-        .map_err(|source| ConfigError::Token { url: url.clone(), source })?;
-    remote.ca_file = ca;
+    credentials::put(&mut remote, options, &settings)
+        .map_err(|source| ConfigError::Credentials { url: url.clone(), source })?;
     remote.connect_timeout = options.connect_timeout()?;
     let ms = Duration::from_millis;
     let timeout = match settings.session_timeout_ms {
