@@ -116,7 +116,7 @@ pub enum ConnectionSettings {
         worker_bin: Option<PathBuf>,
         exec_in_place: bool,
     },
-    Remote(RemoteSettings),
+    Remote(Box<RemoteSettings>),
     Mock {
         name: String,
     },
@@ -299,7 +299,7 @@ pub fn connect(
         ConnectionSettings::Local { worker_bin, exec_in_place } => {
             vec![local(options, worker_bin.as_deref(), exec_in_place)?]
         }
-        ConnectionSettings::Remote(settings) => vec![remote(core, options, settings)?],
+        ConnectionSettings::Remote(settings) => vec![remote(core, options, &settings)?],
         ConnectionSettings::Mock { name } => {
             let options = MockConnectionOptions { name, ..MockConnectionOptions::default() };
             vec![Arc::new(MockConnection::new(options))]
@@ -320,13 +320,13 @@ fn environment(core: &Core, options: &Options) -> Result<Vec<Arc<dyn Connection>
         return Ok(vec![local(options, None, in_place)?]);
     }
     let settings = |url: &str| RemoteSettings { url: url.to_owned(), ..RemoteSettings::default() };
-    urls.into_iter().map(|url| remote(core, options, settings(url))).collect()
+    urls.into_iter().map(|url| remote(core, options, &settings(url))).collect()
 }
 
 fn remote(
     core: &Core,
     options: &Options,
-    settings: RemoteSettings,
+    settings: &RemoteSettings,
 ) -> Result<Arc<dyn Connection>, ConfigError> {
     let remote = remote_options(options, settings)?;
     let url = remote.url.to_string();
@@ -339,12 +339,12 @@ fn remote(
 
 fn remote_options(
     options: &Options,
-    settings: RemoteSettings,
+    settings: &RemoteSettings,
 ) -> Result<RemoteOptions, ConfigError> {
     let url = settings.url.clone();
     let mut remote = RemoteOptions::new(&url)
         .map_err(|source| ConfigError::Url { url: without_secrets(&url), source })?;
-    credentials::put(&mut remote, options, &settings)
+    credentials::put(&mut remote, options, settings)
         .map_err(|source| ConfigError::Credentials { url: url.clone(), source })?;
     remote.connect_timeout = options.connect_timeout()?;
     let ms = Duration::from_millis;
@@ -502,7 +502,7 @@ mod tests {
             value["type"] = "remote".into();
             value["url"] = "ws://10.0.0.5:4480".into();
             match serde_json::from_value(value).unwrap() {
-                ConnectionSettings::Remote(settings) => remote_options(&options, settings),
+                ConnectionSettings::Remote(settings) => remote_options(&options, &settings),
                 _ => panic!("another type"),
             }
         };

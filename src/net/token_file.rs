@@ -35,11 +35,12 @@ struct OneFile(PathBuf);
 impl TokenFile {
     /// Reads it at once, so that a mistake is told early, and later at most once per `pace`.
     pub fn open(path: PathBuf, pace: Duration) -> Result<Self, TokenFileError> {
-        let file = read(&path)?;
-        if let Err(problem) = file.private() {
+        let reread = Reread::open(OneFile(path), pace)?;
+        let OneFile(path) = reread.files();
+        if let Err(problem) = read(path)?.private() {
             tracing::warn!(path = %path.display(), %problem, "the token file is not private");
         }
-        Ok(Self(Arc::new(Reread::open(OneFile(path), pace)?)))
+        Ok(Self(Arc::new(reread)))
     }
 
     /// All of them.
