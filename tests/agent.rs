@@ -429,6 +429,31 @@ async fn speaks_tls_itself() {
 }
 
 #[tokio::test]
+async fn starts_no_worker_with_arguments_that_are_not_on_its_list() {
+    let agent = Running::new("#!/bin/sh\necho \"args $@.\" >&2\nexec cat <&3 >&4\n", &[]).await;
+    let connection = connection(agent.url(), None);
+    for arg in ["--dtlsPrivateKeyFile=/etc/shadow", "--evil", "/bin/sh", "--logLevel", ""] {
+        let args = vec!["--logLevel=warn".to_owned(), arg.to_owned()];
+        let error = within(connection.spawn(SpawnRequest { args, ..request() })).await.err();
+        let Some(SpawnError::WrongSettings(text)) = error else { panic!("{arg}: {error:?}") };
+        assert!(text.contains("is not one that may pass"), "{text}");
+    }
+    let mut link = within(connection.spawn(request())).await.unwrap();
+    assert_eq!(said(&mut link, ".\n").await, "args --logLevel=warn.\n");
+}
+
+/// What a worker says on stderr until it has said these words.
+async fn said(link: &mut WorkerLink, words: &str) -> String {
+    let mut said = String::new();
+    while !said.contains(words) {
+        if let WorkerEvent::Stderr(bytes) = within(link.events.recv()).await.expect("more") {
+            said += &String::from_utf8_lossy(&bytes);
+        }
+    }
+    said
+}
+
+#[tokio::test]
 async fn tells_nobody_a_token() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("tokens");
@@ -446,32 +471,28 @@ async fn tells_nobody_a_token() {
     let first = within(stdout.next_line()).await.unwrap().unwrap();
     let ready: Value = serde_json::from_str(&first).unwrap();
     let url = ready["url"].as_str().unwrap();
-    let mut said = first.clone();
+    let mut all = first.clone();
     let command_line = fs::read(format!("/proc/{}/cmdline", child.id().unwrap())).unwrap();
-    said += &String::from_utf8_lossy(&command_line);
+    all += &String::from_utf8_lossy(&command_line);
     for (token, good) in [("hush-1", true), ("hush-3", true), ("hush-4", false)] {
         match within(connection(url, Some(token)).spawn(request())).await {
             Ok(mut link) => {
                 assert!(good, "{token}");
                 // Its environment.
-                while !said.contains("PATH=") {
-                    if let Some(WorkerEvent::Stderr(bytes)) = within(link.events.recv()).await {
-                        said += &String::from_utf8_lossy(&bytes);
-                    }
-                }
+                all += &said(&mut link, "PATH=").await;
             }
             Err(error) => {
                 assert!(!good, "{token}: {error}");
-                said += &error.to_string();
+                all += &error.to_string();
             }
         }
     }
     let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
     kill(pid, Signal::SIGTERM).unwrap();
-    within(stderr.read_to_string(&mut said)).await.unwrap();
+    within(stderr.read_to_string(&mut all)).await.unwrap();
     within(child.wait()).await.unwrap();
-    assert!(said.contains("not let in"), "the log is among it: {said}");
-    assert!(!said.contains("hush"), "{said}");
+    assert!(all.contains("not let in"), "the log is among it: {all}");
+    assert!(!all.contains("hush"), "{all}");
 }
 
 /// The exit code and stderr of an agent that does not start.

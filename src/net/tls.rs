@@ -69,7 +69,7 @@ impl ClientTls {
         let name = options.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| TlsError::ServerName(name.to_owned()))?;
-        let system = if options.ca.is_none() { system_roots()? } else { RootCertStore::empty() };
+        let system = if options.ca.is_none() { system_roots() } else { RootCertStore::empty() };
         let files = ClientFiles {
             ca: options.ca.clone(),
             identity: options.identity.clone(),
@@ -110,6 +110,7 @@ impl Files for ClientFiles {
         let mut contents = contents.iter();
         let roots = match &self.ca {
             Some(path) => Arc::new(roots(path, next(&mut contents))?),
+            None if self.system.is_empty() => return Err(TlsError::NoRoots),
             None => Arc::clone(&self.system),
         };
         let builder = ClientConfig::builder_with_provider(provider())
@@ -139,11 +140,11 @@ pub(super) fn next<'a>(contents: &mut impl Iterator<Item = &'a Vec<u8>>) -> &'a 
     contents.next().map_or(&[], Vec::as_slice)
 }
 
-fn system_roots() -> Result<RootCertStore, TlsError> {
+fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     // Some systems have unreadable or odd certificates beside good ones: those are left out.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(roots) }
+    roots
 }
 
 /// The authorities in a PEM file.
