@@ -22,7 +22,7 @@ pub const KEY: &str = "MEDIASOUP_HORIZONTAL_KEY";
 /// Why the credentials cannot be used. Never quotes a token.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    #[error("the token: {0}")]
+    #[error(transparent)]
     Token(#[from] InvalidToken),
     #[error(transparent)]
     TokenFile(#[from] TokenFileError),
