@@ -30,10 +30,21 @@ export interface RemoteConnectionOptions {
   /** What the agent asks for. Never part of the URL. */
   token?: string;
   /**
-   * Path of a PEM file with the authority of the agent's certificate. Default: the system's
-   * authorities.
+   * Path of a file with it, read again at each dial; its first line counts. Lines that begin with #
+   * are comments.
+   */
+  tokenFile?: string;
+  /**
+   * Path of a PEM file with the authorities of the agent's certificate, and no others are trusted.
+   * Default: the system's. All files for TLS are read again at each dial.
    */
   ca?: string;
+  /** Path of a PEM file with the certificate to show to an agent that asks for one. */
+  cert?: string;
+  /** Path of a PEM file with its private key, for its owner only. */
+  key?: string;
+  /** The name that the agent's certificate must have. Default: the URL's host. */
+  serverName?: string;
   /** How long Workers outlive a lost link. Default 30000. */
   sessionTimeoutMs?: number | 'infinite';
   /** How long a lost link is nobody's business. Default 3000. */

@@ -48,8 +48,16 @@ class RemoteConnection extends BaseConnection {
    * @param {object} options
    * @param {string} options.url `ws://host:port` or `wss://host:port`.
    * @param {string} [options.token] What the agent asks for. Never part of the URL.
-   * @param {string} [options.ca] Path of a PEM file with the authority of the agent's certificate.
-   * Default: the system's authorities.
+   * @param {string} [options.tokenFile] Path of a file with it, read again at each dial; its first
+   * line counts. Lines that begin with # are comments.
+   * @param {string} [options.ca] Path of a PEM file with the authorities of the agent's
+   * certificate, and no others are trusted. Default: the system's. All files for TLS are read again
+   * at each dial.
+   * @param {string} [options.cert] Path of a PEM file with the certificate to show to an agent that
+   * asks for one.
+   * @param {string} [options.key] Path of a PEM file with its private key, for its owner only.
+   * @param {string} [options.serverName] The name that the agent's certificate must have. Default:
+   * the URL's host.
    * @param {number | 'infinite'} [options.sessionTimeoutMs] How long Workers outlive a lost link.
    * Default 30000.
    * @param {number} [options.silentWindowMs] How long a lost link is nobody's business. Default
@@ -63,7 +71,11 @@ class RemoteConnection extends BaseConnection {
   constructor({
     url,
     token,
+    tokenFile,
     ca,
+    cert,
+    key,
+    serverName,
     sessionTimeoutMs,
     silentWindowMs,
     heartbeatMs,
@@ -72,6 +84,14 @@ class RemoteConnection extends BaseConnection {
   }) {
     if (typeof url !== 'string') {
       throw new TypeError('RemoteConnection: url must be a string such as ws://host:4480');
+    }
+    const texts = { token, tokenFile, ca, cert, key, serverName };
+
+    for (const [name, value] of Object.entries(texts)) {
+      // Never quotes the value: it may be a secret.
+      if (value !== undefined && value !== null && typeof value !== 'string') {
+        throw new TypeError(`RemoteConnection: ${name} must be a string`);
+      }
     }
     const times = { sessionTimeoutMs, silentWindowMs, heartbeatMs, silenceMs };
 
@@ -89,7 +109,11 @@ class RemoteConnection extends BaseConnection {
       type: 'remote',
       url,
       token: token ?? null,
+      tokenFile: tokenFile ?? null,
       ca: ca ?? null,
+      cert: cert ?? null,
+      key: key ?? null,
+      serverName: serverName ?? null,
       sessionTimeoutMs: sessionTimeoutMs ?? null,
       silentWindowMs: silentWindowMs ?? null,
       heartbeatMs: heartbeatMs ?? null,

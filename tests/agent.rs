@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/certificates.rs"]
+mod certificates;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -11,6 +14,7 @@ use std::{
 };
 
 use bytes::{BufMut, BytesMut};
+use certificates::{Authority, Valid};
 use mediasoup_horizontal::{
     MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
     connection::{
@@ -18,7 +22,7 @@ use mediasoup_horizontal::{
         WorkerLink,
         remote::{RemoteConnection, RemoteOptions},
     },
-    net::{Backoff, Token},
+    net::{Backoff, ClientTlsOptions, Token},
 };
 use nix::{
     errno::Errno,
@@ -403,6 +407,94 @@ async fn takes_tokens_from_a_file_and_from_the_environment() {
     }
 }
 
+#[tokio::test]
+async fn speaks_tls_itself() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let identity = authority.issue("127.0.0.1", Valid::Now);
+    let text = |path: &PathBuf| path.to_str().unwrap().to_owned();
+    let (cert, key, ca) = (text(&identity.cert), text(&identity.key), text(&clients.ca()));
+    let args = ["--tls-cert", &cert, "--tls-key", &key, "--tls-client-ca", &ca];
+    let mut agent = Running::new(ECHO, &args).await;
+    assert!(agent.url().starts_with("wss://127.0.0.1:"), "{}", agent.url());
+    let tls = ClientTlsOptions {
+        ca: Some(authority.ca()),
+        identity: Some(clients.issue("app", Valid::Now)),
+        server_name: None,
+    };
+    let options = RemoteOptions { tls, ..RemoteOptions::new(agent.url()).unwrap() };
+    let connection = RemoteConnection::new(options).unwrap();
+    within(connection.spawn(request())).await.unwrap();
+    agent.signal(Signal::SIGTERM);
+    assert_eq!(within(agent.child.wait()).await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn starts_no_worker_with_arguments_that_are_not_on_its_list() {
+    let agent = Running::new("#!/bin/sh\necho \"args $@.\" >&2\nexec cat <&3 >&4\n", &[]).await;
+    let connection = connection(agent.url(), None);
+    for arg in ["--dtlsPrivateKeyFile=/etc/shadow", "--evil", "/bin/sh", "--logLevel", ""] {
+        let args = vec!["--logLevel=warn".to_owned(), arg.to_owned()];
+        let error = within(connection.spawn(SpawnRequest { args, ..request() })).await.err();
+        let Some(SpawnError::WrongSettings(text)) = error else { panic!("{arg}: {error:?}") };
+        assert!(text.contains("is not one that may pass"), "{text}");
+    }
+    let mut link = within(connection.spawn(request())).await.unwrap();
+    assert_eq!(said(&mut link, ".\n").await, "args --logLevel=warn.\n");
+}
+
+/// What a worker says on stderr until it has said these words.
+async fn said(link: &mut WorkerLink, words: &str) -> String {
+    let mut said = String::new();
+    while !said.contains(words) {
+        if let WorkerEvent::Stderr(bytes) = within(link.events.recv()).await.expect("more") {
+            said += &String::from_utf8_lossy(&bytes);
+        }
+    }
+    said
+}
+
+#[tokio::test]
+async fn tells_nobody_a_token() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("tokens");
+    fs::write(&file, "hush-1\nhush-2\n").unwrap();
+    let path = script(folder.path(), "worker", "#!/bin/sh\nenv >&2\nexec cat <&3 >&4\n");
+    let named = format!("{MEDIASOUP_VERSION}={}", path.display());
+    let mut child = command(&["--listen", "127.0.0.1:0", "--worker-bin", &named, "--token-file"])
+        .arg(&file)
+        .env("MEDIASOUP_HORIZONTAL_TOKEN", "hush-3")
+        .env("MEDIASOUP_HORIZONTAL_LOG", "trace")
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut stderr = child.stderr.take().unwrap();
+    let first = within(stdout.next_line()).await.unwrap().unwrap();
+    let ready: Value = serde_json::from_str(&first).unwrap();
+    let url = ready["url"].as_str().unwrap();
+    let mut all = first.clone();
+    let command_line = fs::read(format!("/proc/{}/cmdline", child.id().unwrap())).unwrap();
+    all += &String::from_utf8_lossy(&command_line);
+    for (token, good) in [("hush-1", true), ("hush-3", true), ("hush-4", false)] {
+        match within(connection(url, Some(token)).spawn(request())).await {
+            Ok(mut link) => {
+                assert!(good, "{token}");
+                // Its environment.
+                all += &said(&mut link, "PATH=").await;
+            }
+            Err(error) => {
+                assert!(!good, "{token}: {error}");
+                all += &error.to_string();
+            }
+        }
+    }
+    let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    within(stderr.read_to_string(&mut all)).await.unwrap();
+    within(child.wait()).await.unwrap();
+    assert!(all.contains("not let in"), "the log is among it: {all}");
+    assert!(!all.contains("hush"), "{all}");
+}
+
 /// The exit code and stderr of an agent that does not start.
 async fn failure(args: &[&str]) -> (Option<i32>, String) {
     let mut child = command(args).spawn().unwrap();
@@ -420,12 +512,18 @@ async fn says_in_one_line_why_it_does_not_start() {
     fs::write(&empty, "# none yet\n").unwrap();
     let bad = folder.path().join("bad");
     fs::write(&bad, "hush hush\n").unwrap();
+    let authority = Authority::new();
     let agent = Running::new(ECHO, &[]).await;
     let taken = agent.ready["address"].as_str().unwrap();
     let worker = ["--worker-bin", named.as_str()];
-    let cases: [(&[&str], &str); 7] = [
+    let identity = authority.issue("media", Valid::Now);
+    let (cert, key) = (identity.cert.to_str().unwrap(), identity.key.to_str().unwrap());
+    let cases: [(&[&str], &str); 10] = [
         (&["--listen", taken], "the port is in use by another process"),
         (&["--listen", "0.0.0.0:0"], "without a token"),
+        (&["--listen", "0.0.0.0:0"], "--tls-cert FILE --tls-key FILE, or --insecure"),
+        (&["--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", "/nonexistent"], "the key"),
+        (&["--listen", "127.0.0.1:0", "--tls-cert", key, "--tls-key", key], "no certificate in it"),
         (
             &["--listen", "127.0.0.1:0", "--token-file", "/nonexistent"],
             "cannot read the token file",
@@ -444,6 +542,11 @@ async fn says_in_one_line_why_it_does_not_start() {
     let (code, text) = failure(&["--listen", "127.0.0.1:0"]).await;
     assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
     assert!(text.contains("no mediasoup-worker"), "{text}");
+    for usage in [["--tls-cert", "a"], ["--tls-key", "a"], ["--tls-client-ca", "a"]] {
+        let (code, text) = failure(&usage).await;
+        assert_eq!(code, Some(2));
+        assert!(text.contains("--tls-key <FILE>"), "{text}");
+    }
     for usage in [["--port-range", "9-8"], ["--nonsense", "1"], ["--port-policy", "maybe"]] {
         assert_eq!(failure(&usage).await.0, Some(2));
     }

@@ -2,14 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/certificates.rs"]
+mod certificates;
 mod support;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use certificates::{Authority, Valid};
 use futures_util::{SinkExt, StreamExt};
 use mediasoup_horizontal::{
-    agent::{Agent, AgentError, AgentOptions},
+    agent::{Agent, AgentError, AgentOptions, Missing},
+    net::{ServerTls, ServerTlsFiles, TokenFile},
     wire::{
         AgentReply, Body, Frame, Frames, Hello, ProtocolRange, RefusalCode, SUBPROTOCOL, SpawnSpec,
         Welcome, encode,
@@ -153,7 +157,7 @@ async fn refuses_by_http_and_says_why() {
     let cases = [
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "426", "this is an agent"),
         ("POST / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "405", "only GET"),
-        ("\u{16}\u{3}\u{1} TLS, perhaps\r\n\r\n".to_owned(), "400", "WebSocket"),
+        ("\u{16}\u{3}\u{1} TLS, perhaps\r\n\r\n".to_owned(), "400", "this agent has no TLS"),
         (format!("{UPGRADE}{protocol}\r\n"), "401", "a token is needed"),
         (format!("{UPGRADE}{protocol}Authorization: Bearer bad\r\n\r\n"), "401", "not one of"),
         (format!("{UPGRADE}{protocol}Authorization: Basic good\r\n\r\n"), "401", "is needed"),
@@ -399,13 +403,46 @@ async fn does_not_listen_where_it_should_not() {
         error.to_string(),
         format!("cannot listen on {address}: the port is in use by another process")
     );
-    let open = AgentOptions { listen: "0.0.0.0:0".to_owned(), ..AgentOptions::default() };
-    assert!(matches!(refused(open).await, AgentError::NoToken(_)));
-    let clear = AgentOptions { listen: "0.0.0.0:0".to_owned(), ..agent_options() };
-    assert!(matches!(refused(clear.clone()).await, AgentError::NoTls(_)));
-    let insecure = AgentOptions { insecure: true, ..clear };
-    let agent = Agent::bind(insecure, Arc::new(FakeWorkers::new())).await.unwrap();
-    assert!(!agent.server().addresses().bind.is_empty());
     let nowhere = AgentOptions { listen: "127.0.0.1".to_owned(), ..agent_options() };
     assert!(matches!(refused(nowhere).await, AgentError::Listen { .. }));
+}
+
+#[tokio::test]
+async fn listens_off_loopback_only_where_that_is_safe() {
+    let authority = Authority::new();
+    let tls = |client_ca| {
+        let identity = authority.issue("media", Valid::Now);
+        let files = ServerTlsFiles { identity, client_ca };
+        Some(ServerTls::open(files, Duration::ZERO).unwrap())
+    };
+    let file = authority.folder().join("tokens");
+    std::fs::write(&file, "good\n").unwrap();
+    let token_file = Some(TokenFile::open(file, Duration::ZERO).unwrap());
+    let open = AgentOptions { listen: "0.0.0.0:0".to_owned(), ..AgentOptions::default() };
+    let tokens = AgentOptions { listen: "0.0.0.0:0".to_owned(), ..agent_options() };
+    let (token, clear) = (Missing::Token, Missing::Tls);
+    for (options, lacking) in [
+        (open.clone(), vec![token, clear]),
+        (AgentOptions { insecure: true, ..open.clone() }, vec![token]),
+        (AgentOptions { tls: tls(None), ..open.clone() }, vec![token]),
+        (tokens.clone(), vec![clear]),
+        (AgentOptions { token_file: token_file.clone(), ..open.clone() }, vec![clear]),
+    ] {
+        let error = refused(options).await;
+        let text = error.to_string();
+        let AgentError::Exposed { missing, .. } = error else { panic!("{error}") };
+        assert_eq!(missing, lacking);
+        assert_eq!(text.contains("add --token-file FILE"), lacking.contains(&token), "{text}");
+        let words = "add --tls-cert FILE --tls-key FILE, or --insecure";
+        assert_eq!(text.contains(words), lacking.contains(&clear), "{text}");
+    }
+    for options in [
+        AgentOptions { insecure: true, ..tokens.clone() },
+        AgentOptions { tls: tls(None), ..tokens },
+        AgentOptions { tls: tls(None), token_file, ..open.clone() },
+        AgentOptions { tls: tls(Some(authority.ca())), ..open },
+    ] {
+        let agent = Agent::bind(options, Arc::new(FakeWorkers::new())).await.unwrap();
+        assert!(!agent.server().addresses().bind.is_empty());
+    }
 }

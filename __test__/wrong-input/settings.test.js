@@ -272,3 +272,71 @@ async function fingerprint({ worker }) {
 function isCopy(name) {
   return /^mediasoup-horizontal-[0-9a-f]{8}-/.test(name);
 }
+
+describe('settings for TLS and tokens', () => {
+  const url = 'wss://media.example:4480';
+  const missing = '/nonexistent/file.pem';
+  const prefix = 'MEDIASOUP_HORIZONTAL_';
+
+  /** @param {Record<string, unknown>} options */
+  const connect = (options) => () =>
+    new Horizontal([new RemoteConnection(/** @type {any} */ ({ url, ...options }))]);
+
+  test.each(['token', 'tokenFile', 'ca', 'cert', 'key', 'serverName'])('%s is a string', (name) => {
+    expect(connect({ [name]: 42 })).toThrow(
+      new TypeError(`RemoteConnection: ${name} must be a string`),
+    );
+  });
+
+  test.each([
+    [{ tokenFile: missing }, `cannot read the token file ${missing}`],
+    [{ token: 'hush', tokenFile: missing }, 'token and tokenFile are both given'],
+    [{ ca: missing }, `cannot use the CA file ${missing}`],
+    [{ cert: missing, key: missing }, `cannot use the certificate file ${missing}`],
+    [{ cert: missing }, 'give both cert and key'],
+    [{ url: 'ws://media.example', ca: missing }, 'ca is for TLS: the URL must begin with wss://'],
+    [{ url: 'ws://media.example', serverName: 'x' }, 'serverName is for TLS'],
+  ])('%j is refused at once', (options, words) => {
+    /** @type {Error | undefined} */
+    let error;
+
+    try {
+      connect(options)();
+    } catch (reason) {
+      error = /** @type {Error} */ (reason);
+    }
+    expect(error?.message).toContain(words);
+    expect(error?.message).not.toContain('hush');
+  });
+
+  test('a name that no certificate can have is refused at once', () => {
+    fs.writeFileSync(path.join(folder, 'ca.pem'), makeCertificate().certificate);
+
+    expect(connect({ ca: path.join(folder, 'ca.pem'), serverName: 'no name' })).toThrow(
+      'no name cannot be the name in a certificate',
+    );
+  });
+
+  test.each([
+    [{ TOKEN_FILE: missing }, `cannot read the token file ${missing}`],
+    [{ TOKEN: 'hush', TOKEN_FILE: missing }, 'are both set'],
+    [{ CA: missing }, `cannot use the CA file ${missing}`],
+    [{ CERT: missing, KEY: missing }, `cannot use the certificate file ${missing}`],
+    [{ KEY: missing }, 'belong together'],
+  ])('the variables %j are refused', async (variables, words) => {
+    process.env[AGENTS] = url;
+    for (const [name, value] of Object.entries(variables)) {
+      process.env[prefix + name] = value;
+    }
+    try {
+      const message = await createError(new Horizontal());
+
+      expect(message).toContain(words);
+      expect(message).not.toContain('hush');
+    } finally {
+      for (const name of Object.keys(variables)) {
+        delete process.env[prefix + name];
+      }
+    }
+  });
+});

@@ -1,14 +1,21 @@
 //! The agent's command line.
 
-use std::{collections::BTreeMap, env, fs, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, env, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
 use super::{AddressOptions, AgentOptions};
-use crate::{addresses::PortPolicy, net::Tokens, session::INFINITE};
+use crate::{
+    addresses::PortPolicy,
+    net::{KeyPairFiles, ServerTls, ServerTlsFiles, TlsError, TokenFile, TokenFileError, Tokens},
+    session::INFINITE,
+};
 
 /// Another source of tokens beside the token file.
 pub const TOKEN_VARIABLE: &str = "MEDIASOUP_HORIZONTAL_TOKEN";
+
+/// How often at most the files with tokens and certificates are looked at.
+const PACE: Duration = Duration::from_secs(1);
 
 /// What an agent takes on its command line.
 #[derive(Debug, Clone, Args)]
@@ -17,9 +24,20 @@ pub struct AgentArgs {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4480")]
     pub listen: String,
     /// File with the tokens that controllers may use, one a line; lines that begin with # are
-    /// comments. The variable `MEDIASOUP_HORIZONTAL_TOKEN` adds one more.
+    /// comments. Read again when it changes. The variable `MEDIASOUP_HORIZONTAL_TOKEN` adds one
+    /// more.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// PEM file with this agent's certificate and those that link it to its authority: links are
+    /// TLS, wss://. This file and the next two are read again when they change.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with the certificate's private key, for its owner only.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// PEM file with authorities: only controllers with a certificate of theirs get in.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
     /// A mediasoup-worker and its mediasoup version; may be repeated.
     #[arg(long, value_name = "VERSION=PATH")]
     pub worker_bin: Vec<String>,
@@ -69,40 +87,47 @@ pub enum Policy {
     Strict,
 }
 
-/// Why the tokens cannot be used. Never quotes one.
+/// Why there are no options. Never quotes a token.
 #[derive(Debug, thiserror::Error)]
-pub enum TokenProblem {
-    #[error("cannot read the token file {path}: {problem}")]
-    Unreadable { path: String, problem: String },
-    #[error("token file {path}, line {line}: {problem}")]
-    Line { path: String, line: usize, problem: String },
-    #[error("token file {0} has no token in it")]
-    Empty(String),
+pub enum ArgsError {
+    #[error(transparent)]
+    TokenFile(#[from] TokenFileError),
     #[error("{TOKEN_VARIABLE}: {0}")]
     Variable(String),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl AgentArgs {
-    /// Reads the tokens and gives the agent's options.
-    pub fn into_options(self) -> Result<AgentOptions, TokenProblem> {
+    /// Reads tokens and certificates and gives the agent's options.
+    pub fn into_options(self) -> Result<AgentOptions, ArgsError> {
         let variable = env::var_os(TOKEN_VARIABLE).filter(|value| !value.is_empty());
         let mut tokens = Tokens::default();
         if let Some(value) = variable {
             let text = value
                 .into_string()
-                .map_err(|_| TokenProblem::Variable("the token is not text".to_owned()))?;
+                .map_err(|_| ArgsError::Variable("the token is not text".to_owned()))?;
             tokens.extend(
                 Tokens::parse(&text)
-                    .map_err(|(_, problem)| TokenProblem::Variable(problem.to_string()))?,
+                    .map_err(|(_, problem)| ArgsError::Variable(problem.to_string()))?,
             );
         }
-        if let Some(path) = &self.token_file {
-            tokens.extend(read_tokens(path)?);
-        }
+        let token_file = self.token_file.map(|path| TokenFile::open(path, PACE)).transpose()?;
+        let tls = self
+            .tls_cert
+            .zip(self.tls_key)
+            .map(|(cert, key)| {
+                let identity = KeyPairFiles { cert, key };
+                let files = ServerTlsFiles { identity, client_ca: self.tls_client_ca };
+                ServerTls::open(files, PACE)
+            })
+            .transpose()?;
         let defaults = AgentOptions::default();
         Ok(AgentOptions {
             listen: self.listen,
             tokens,
+            token_file,
+            tls,
             insecure: self.insecure,
             max_workers: self.max_workers.map_or(defaults.max_workers, |max| max as usize),
             addresses: AddressOptions {
@@ -123,20 +148,6 @@ impl AgentArgs {
             ..defaults
         })
     }
-}
-
-fn read_tokens(path: &PathBuf) -> Result<Tokens, TokenProblem> {
-    let shown = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| TokenProblem::Unreadable {
-        path: shown.clone(),
-        problem: error.to_string(),
-    })?;
-    let tokens = Tokens::parse(&text).map_err(|(line, problem)| TokenProblem::Line {
-        path: shown.clone(),
-        line,
-        problem: problem.to_string(),
-    })?;
-    if tokens.is_empty() { Err(TokenProblem::Empty(shown)) } else { Ok(tokens) }
 }
 
 fn parse_range(text: &str) -> Result<(u16, u16), String> {

@@ -15,7 +15,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::addresses::interfaces;
+use crate::{
+    addresses::interfaces,
+    net::{BoxedTransport, ServerTls},
+};
 
 use super::{AddressProblem, AgentOptions, Identity, Offer, Server, WorkerSource};
 
@@ -33,21 +36,40 @@ const LAST_STEPS: Duration = Duration::from_secs(1);
 pub enum AgentError {
     #[error("cannot listen on {address}: {problem}")]
     Listen { address: String, problem: String },
-    #[error(
-        "refusing to listen on {0} without a token: anybody who reaches it could run workers; \
-         give --token-file or MEDIASOUP_HORIZONTAL_TOKEN"
-    )]
-    NoToken(SocketAddr),
-    #[error(
-        "refusing to listen on {0} without TLS: tokens and keys would cross the network in clear \
-         text; put a TLS proxy in front of a loopback address, or say --insecure on a network \
-         that you trust"
-    )]
-    NoTls(SocketAddr),
+    #[error("refusing to listen on {address}, off loopback, {}", Missing::list(missing))]
+    Exposed { address: SocketAddr, missing: Vec<Missing> },
     #[error("{0}")]
     Addresses(#[from] AddressProblem),
     #[error("no mediasoup-worker to run: {0}")]
     NoWorkers(String),
+}
+
+/// What an agent lacks that listens where others reach it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// A way to tell who may come in.
+    Token,
+    Tls,
+}
+
+impl Missing {
+    fn list(missing: &[Self]) -> String {
+        missing.iter().map(|missing| missing.words()).collect::<Vec<_>>().join("; and ")
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Token => {
+                "without a token: anybody who reaches it could run workers; add --token-file FILE \
+                 (or the variable MEDIASOUP_HORIZONTAL_TOKEN), or ask for client certificates with \
+                 --tls-client-ca FILE"
+            }
+            Self::Tls => {
+                "without TLS: tokens and keys would cross the network in clear text; add \
+                 --tls-cert FILE --tls-key FILE, or --insecure on a network that you trust"
+            }
+        }
+    }
 }
 
 /// An agent that listens.
@@ -75,11 +97,9 @@ impl Agent {
             })
             .map_err(failed)?;
         if !asked.ip().to_canonical().is_loopback() {
-            if options.tokens.is_empty() {
-                return Err(AgentError::NoToken(asked));
-            }
-            if !options.insecure {
-                return Err(AgentError::NoTls(asked));
+            let missing = missing(&options);
+            if !missing.is_empty() {
+                return Err(AgentError::Exposed { address: asked, missing });
             }
         }
         let addresses = options.addresses.resolve(asked.ip())?;
@@ -100,6 +120,11 @@ impl Agent {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether it is reached by `wss://`.
+    pub fn is_tls(&self) -> bool {
+        self.server.shared.options.tls.is_some()
     }
 
     /// Its workers when it began.
@@ -163,6 +188,18 @@ impl Agent {
     }
 }
 
+/// What these options lack off loopback.
+fn missing(options: &AgentOptions) -> Vec<Missing> {
+    let tls = options.tls.as_ref();
+    let certificates = tls.is_some_and(ServerTls::asks_for_certificates);
+    let identified = certificates || !options.current_tokens().is_empty();
+    let encrypted = tls.is_some() || options.insecure;
+    [(identified, Missing::Token), (encrypted, Missing::Tls)]
+        .into_iter()
+        .filter_map(|(there, missing)| (!there).then_some(missing))
+        .collect()
+}
+
 /// The addresses of this host under which a listener is reached directly.
 fn reached_at(address: SocketAddr) -> io::Result<Vec<SocketAddr>> {
     let ip = address.ip();
@@ -182,7 +219,13 @@ async fn serve(server: &Server, stream: TcpStream, peer: IpAddr) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    server.serve(Box::new(stream), peer).await;
+    let opened = async {
+        match &server.shared.options.tls {
+            Some(tls) => tls.accept(stream).await,
+            None => Ok(Box::new(stream) as BoxedTransport),
+        }
+    };
+    server.serve_once(opened, peer).await;
 }
 
 fn explain(error: &io::Error) -> String {

@@ -17,7 +17,7 @@ mod source;
 mod workers;
 
 pub use addresses::{AddressOptions, AddressProblem};
-pub use listener::{Agent, AgentError};
+pub use listener::{Agent, AgentError, Missing};
 pub use local_workers::LocalWorkers;
 pub use options::AgentOptions;
 pub use server::{Identity, Server};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::AddressOptions;
 use crate::{
-    net::{Timing, Tokens},
+    net::{ServerTls, Timing, TokenFile, Tokens},
     session::SESSION_TIMEOUT,
     worker_process::cpu::cores,
 };
@@ -14,8 +14,12 @@ use crate::{
 pub struct AgentOptions {
     /// Host and port to listen on.
     pub listen: String,
-    /// Who may come in. None: everybody, on loopback only.
+    /// Who may come in. None here and in the file: everybody, or everybody with a certificate if
+    /// TLS asks for one; and only on loopback if it does not.
     pub tokens: Tokens,
+    /// More of them.
+    pub token_file: Option<TokenFile>,
+    pub tls: Option<ServerTls>,
     /// Listen off loopback although nothing encrypts the links.
     pub insecure: bool,
     /// The most workers at a time, of all sessions.
@@ -36,6 +40,8 @@ impl Default for AgentOptions {
         Self {
             listen: "127.0.0.1:4480".to_owned(),
             tokens: Tokens::default(),
+            token_file: None,
+            tls: None,
             insecure: false,
             max_workers: cores(),
             max_sessions: 64,
@@ -45,5 +51,16 @@ impl Default for AgentOptions {
             session_timeout: Some(SESSION_TIMEOUT),
             grace: Duration::from_secs(5),
         }
+    }
+}
+
+impl AgentOptions {
+    /// The tokens that count now.
+    pub(super) fn current_tokens(&self) -> Tokens {
+        let mut tokens = self.tokens.clone();
+        if let Some(file) = &self.token_file {
+            tokens.extend(file.tokens());
+        }
+        tokens
     }
 }

@@ -1,6 +1,7 @@
 //! What an agent does with a connection, wherever it comes from.
 
 use std::{
+    future::Future,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     addresses::HostAddresses,
-    net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, accept},
+    net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, TlsRefused, accept},
     wire::{
         AgentReply, Hello, Limits, LoadReport, MAX_MESSAGE, MAX_PAYLOAD, Refusal, RefusalCode,
         Welcome, WorkerOffer,
@@ -140,13 +141,22 @@ impl Server {
 
     /// Serves one connection to its end. `peer` is where it comes from.
     pub async fn serve(&self, transport: BoxedTransport, peer: IpAddr) {
+        self.serve_once(async { Ok(transport) }, peer).await;
+    }
+
+    /// As [`Self::serve`], with something before that the peer must get through in the same time.
+    pub(super) async fn serve_once(
+        &self,
+        opened: impl Future<Output = Result<BoxedTransport, TlsRefused>>,
+        peer: IpAddr,
+    ) {
         let limit = self.shared.options.timing.handshake;
         let peer = peer.to_canonical();
         let mut stopping = self.shared.stopping.subscribe();
         let handshake = async {
             tokio::select! {
                 // Not polled again when dropped: the connection is dropped with it.
-                outcome = self.shake_hands(transport, peer) => outcome,
+                outcome = async { self.shake_hands(opened.await?, peer).await } => outcome,
                 // Cancel-safe: nothing follows that the wait would have to remember.
                 _ = stopping.wait_for(|stopping| *stopping) => Ok(None),
             }
@@ -165,7 +175,7 @@ impl Server {
         transport: BoxedTransport,
         peer: IpAddr,
     ) -> Result<Option<Done>, HandshakeError> {
-        let mut link = accept(transport, &self.shared.options.tokens).await?;
+        let mut link = accept(transport, &self.shared.options.current_tokens()).await?;
         let text = link.receive_text().await?;
         let admitted = match Hello::parse(&text) {
             Err(problem) => Err(Refusal::from(problem)),
@@ -353,6 +363,8 @@ async fn resume(handle: &Handle, seen: u64) -> Result<Option<Resumable>, Refusal
 
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
+    #[error(transparent)]
+    Tls(#[from] TlsRefused),
     #[error(transparent)]
     Accept(#[from] AcceptError),
     #[error(transparent)]

@@ -140,10 +140,11 @@ fn watch_workers() -> ExitCode {
 fn announce(agent: &Agent) {
     let address = agent.address();
     let identity = agent.server().identity();
+    let scheme = if agent.is_tls() { "wss" } else { "ws" };
     let ready = json!({
         "event": "ready",
         "address": address.to_string(),
-        "url": format!("ws://{}", reachable(agent, address)),
+        "url": format!("{scheme}://{}", reachable(agent, address)),
         "agentId": identity.agent_id,
         "instanceId": identity.instance_id,
         "workers": agent.offers(),

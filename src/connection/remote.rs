@@ -85,10 +85,11 @@ pub struct RemoteConnection {
 }
 
 impl RemoteConnection {
-    /// Checks the options and reads the CA file. `start` begins to dial.
+    /// Checks the options and reads the files for TLS. `start` begins to dial.
     pub fn new(options: RemoteOptions) -> Result<Self, InvalidOptions> {
-        let dialer = NetworkDialer::new(options.url.clone(), options.ca_file.as_ref())?;
-        if options.token.is_some() && !options.url.is_tls() && !options.url.is_loopback() {
+        let dialer = NetworkDialer::new(options.url.clone(), &options.tls)?;
+        let token = options.token.is_some() || options.token_file.is_some();
+        if token && !options.url.is_tls() && !options.url.is_loopback() {
             tracing::warn!(url = %options.url, "the token crosses the network in clear text; use wss://");
         }
         Ok(Self::with_dialer(options, Arc::new(dialer)))

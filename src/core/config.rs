@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{
     CONNECT_TIMEOUT, Core,
+    credentials::{self, CredentialsError},
     placement::{ConfiguredPlacement, PlacementError},
 };
 use crate::{
@@ -26,15 +27,13 @@ use crate::{
         mock::{MockConnection, MockConnectionOptions},
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
-    net::{InvalidToken, InvalidUrl, Token},
+    net::InvalidUrl,
     session::INFINITE,
     worker_process::{Binaries, BinarySources, Environment, InstalledWorker},
 };
 
 /// Agents, with commas between their URLs.
 pub const AGENTS: &str = "MEDIASOUP_HORIZONTAL_AGENTS";
-/// The token for them.
-pub const TOKEN: &str = "MEDIASOUP_HORIZONTAL_TOKEN";
 /// Connect timeout in milliseconds.
 pub const CONNECT_TIMEOUT_MS: &str = "MEDIASOUP_HORIZONTAL_CONNECT_TIMEOUT_MS";
 /// How long Workers on agents outlive a lost link: milliseconds, or `infinite`.
@@ -83,7 +82,7 @@ pub enum ConnectionSettings {
         /// `None`: where its Worker has one part only.
         exec_in_place: Option<bool>,
     },
-    Remote(RemoteSettings),
+    Remote(Box<RemoteSettings>),
     Mock {
         name: String,
         cores: Option<NonZeroUsize>,
@@ -99,7 +98,11 @@ pub enum ConnectionSettings {
 pub struct RemoteSettings {
     pub url: String,
     pub token: Option<String>,
+    pub token_file: Option<PathBuf>,
     pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub server_name: Option<String>,
     pub session_timeout_ms: Option<SessionTimeoutMs>,
     pub silent_window_ms: Option<u64>,
     pub heartbeat_ms: Option<NonZeroU64>,
@@ -135,8 +138,8 @@ impl From<SessionTimeoutMs> for Option<Duration> {
 pub enum ConfigError {
     #[error("{url}: {source}")]
     Url { url: String, source: InvalidUrl },
-    #[error("the token for {url}: {source}")]
-    Token { url: String, source: InvalidToken },
+    #[error("{url}: {source}")]
+    Credentials { url: String, source: CredentialsError },
     #[error("{url}: {source}")]
     Remote { url: String, source: InvalidOptions },
     #[error("cannot read this host's addresses: {0}")]
@@ -223,7 +226,7 @@ pub fn connect(
         ConnectionSettings::Local { worker_bin, exec_in_place } => {
             vec![local(options, worker_bin.as_deref(), exec_in_place)?]
         }
-        ConnectionSettings::Remote(settings) => vec![remote(core, options, settings)?],
+        ConnectionSettings::Remote(settings) => vec![remote(core, options, &settings)?],
         ConnectionSettings::Mock { name, cores, region, cpu } => {
             let defaults = MockConnectionOptions::default();
             let labels = region.map(|region| ("region".to_owned(), region)).into_iter().collect();
@@ -251,13 +254,13 @@ fn environment(core: &Core, options: &Options) -> Result<Vec<Arc<dyn Connection>
         return Ok(vec![local(options, None, in_place)?]);
     }
     let settings = |url: &str| RemoteSettings { url: url.to_owned(), ..RemoteSettings::default() };
-    urls.into_iter().map(|url| remote(core, options, settings(url))).collect()
+    urls.into_iter().map(|url| remote(core, options, &settings(url))).collect()
 }
 
 fn remote(
     core: &Core,
     options: &Options,
-    settings: RemoteSettings,
+    settings: &RemoteSettings,
 ) -> Result<Arc<dyn Connection>, ConfigError> {
     let remote = remote_options(options, settings)?;
     let url = remote.url.to_string();
@@ -270,18 +273,13 @@ fn remote(
 
 fn remote_options(
     options: &Options,
-    settings: RemoteSettings,
+    settings: &RemoteSettings,
 ) -> Result<RemoteOptions, ConfigError> {
-    let RemoteSettings { url, token, ca, .. } = settings;
+    let url = settings.url.clone();
     let mut remote = RemoteOptions::new(&url)
         .map_err(|source| ConfigError::Url { url: without_secrets(&url), source })?;
-    remote.token = token
-        .as_deref()
-        .or_else(|| options.variable(TOKEN))
-        .map(Token::new)
-        .transpose()
-        .map_err(|source| ConfigError::Token { url: url.clone(), source })?;
-    remote.ca_file = ca;
+    credentials::put(&mut remote, options, settings)
+        .map_err(|source| ConfigError::Credentials { url: url.clone(), source })?;
     remote.connect_timeout = options.connect_timeout()?;
     let ms = Duration::from_millis;
     let timeout = match settings.session_timeout_ms {
@@ -373,7 +371,7 @@ mod tests {
             value["type"] = "remote".into();
             value["url"] = "ws://10.0.0.5:4480".into();
             match serde_json::from_value(value).unwrap() {
-                ConnectionSettings::Remote(settings) => remote_options(&options, settings),
+                ConnectionSettings::Remote(settings) => remote_options(&options, &settings),
                 _ => panic!("another type"),
             }
         };

@@ -3,6 +3,7 @@
 
 pub mod choice;
 pub mod config;
+pub mod credentials;
 mod part_source;
 pub mod placement;
 pub mod relay;

@@ -21,6 +21,9 @@ use tokio_tungstenite::{
 use super::{BoxedTransport, Link, Tokens, activity::Watched, link::websocket_config};
 use crate::wire::SUBPROTOCOL;
 
+/// What a TLS handshake begins with.
+const TLS_HANDSHAKE: u8 = 22;
+
 /// The longest HTTP request head.
 const MAX_HEAD: usize = 16 * 1024;
 
@@ -48,6 +51,11 @@ pub async fn accept(mut transport: BoxedTransport, tokens: &Tokens) -> Result<Li
     let verdict = loop {
         if transport.read_buf(&mut head).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        if head.first() == Some(&TLS_HANDSHAKE) {
+            let message =
+                "this agent has no TLS: connect by WebSocket to ws://, or start it with --tls-cert";
+            break Err(refuse(StatusCode::BAD_REQUEST, message));
         }
         match Request::try_parse(&head) {
             Ok(Some((length, _))) if length < head.len() => {
@@ -79,6 +87,19 @@ pub async fn accept(mut transport: BoxedTransport, tokens: &Tokens) -> Result<Li
             Err(AcceptError::Refused { status: refusal.status.as_u16(), message: refusal.message })
         }
     }
+}
+
+/// Answers a request for `ws://` where there is only TLS. The caller sets the deadline.
+pub(super) async fn refuse_plain(mut transport: BoxedTransport) -> io::Result<()> {
+    let mut head = Vec::with_capacity(1024);
+    // Read to its end, since a socket that is closed with unread bytes takes back what it said.
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() <= MAX_HEAD {
+        if transport.read_buf(&mut head).await? == 0 {
+            break;
+        }
+    }
+    let message = "this agent takes TLS only: connect to wss://";
+    answer(&mut transport, &refuse(StatusCode::BAD_REQUEST, message)).await
 }
 
 fn unusable(error: &tungstenite::Error) -> Refusal {

@@ -1,10 +1,8 @@
 //! Opening a link to an agent.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr};
 
-use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::{TcpStream, lookup_host};
-use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{
     client_async_with_config,
     tungstenite::{
@@ -17,8 +15,10 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    AgentUrl, BoxedTransport, Link, LinkLost, TlsError, Token, activity::Watched,
-    link::websocket_config, tls,
+    AgentUrl, BoxedTransport, ClientTlsOptions, Link, LinkLost, TlsError, Token,
+    activity::Watched,
+    link::websocket_config,
+    tls::{self, ClientTls},
 };
 use crate::{
     connection::{BoxFuture, SpawnError},
@@ -75,17 +75,13 @@ pub trait Dial: Send + Sync {
 /// Dials TCP, and TLS for `wss://`.
 pub struct NetworkDialer {
     url: AgentUrl,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<ClientTls>,
 }
 
 impl NetworkDialer {
-    /// Reads the CA file at once, so that a wrong path is told early.
-    pub fn new(url: AgentUrl, ca_file: Option<&PathBuf>) -> Result<Self, TlsError> {
-        let tls = if url.is_tls() {
-            Some(tls::client_config(ca_file.map(PathBuf::as_path))?)
-        } else {
-            None
-        };
+    /// Reads the files for TLS at once, so that a wrong path is told early.
+    pub fn new(url: AgentUrl, tls: &ClientTlsOptions) -> Result<Self, TlsError> {
+        let tls = url.is_tls().then(|| ClientTls::open(tls, &url.host())).transpose()?;
         Ok(Self { url, tls })
     }
 
@@ -96,15 +92,10 @@ impl NetworkDialer {
         let (stream, peer) = self.connect_tcp(&host).await?;
         stream.set_nodelay(true).map_err(|error| unreachable(plainly(&error)))?;
         let peer = Some(peer);
-        let Some(config) = &self.tls else {
+        let Some(tls) = &self.tls else {
             return Ok(Dialed { transport: Box::new(stream), peer });
         };
-        let name = ServerName::try_from(host.clone())
-            .map_err(|_| unreachable(format!("{host} cannot be the name in a certificate")))?;
-        let stream = TlsConnector::from(Arc::clone(config))
-            .connect(name, stream)
-            .await
-            .map_err(|error| unreachable(format!("TLS: {error}")))?;
+        let stream = tls.connect(stream).await.map_err(|error| io_problem(&self.url, &error))?;
         Ok(Dialed { transport: Box::new(stream), peer })
     }
 
@@ -150,6 +141,18 @@ fn plainly(error: &io::Error) -> String {
     match letters.next() {
         Some(first) => first.to_lowercase().chain(letters).collect(),
         None => error.kind().to_string(),
+    }
+}
+
+/// A system error, or one of TLS. An agent says only after its own handshake what it has against
+/// our certificate.
+fn io_problem(url: &AgentUrl, error: &io::Error) -> DialError {
+    let Some(inside) = tls::inside(error) else {
+        return DialError::Unreachable(format!("{url}: {}", plainly(error)));
+    };
+    match tls::explain_refusal(inside) {
+        Some(refusal) => DialError::Unauthorized(format!("agent {url} {refusal}")),
+        None => DialError::Unreachable(format!("{url}: TLS: {}", tls::explain_agent(inside))),
     }
 }
 
@@ -218,7 +221,7 @@ fn http_problem(url: &AgentUrl, with_token: bool, error: tungstenite::Error) -> 
         Error::Protocol(problem) => {
             DialError::Unreachable(format!("{url} is not an agent: {problem}"))
         }
-        Error::Io(error) => DialError::Unreachable(format!("{url}: {}", plainly(&error))),
+        Error::Io(error) => io_problem(url, &error),
         other => DialError::Unreachable(format!("{url}: {other}")),
     }
 }

@@ -11,9 +11,13 @@ mod host_identity;
 mod link;
 mod patience;
 mod reader;
+mod reread;
+mod server_tls;
+mod small_file;
 mod timing;
 mod tls;
 mod token;
+mod token_file;
 mod writer;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,9 +32,12 @@ pub use host_identity::HostIdentity;
 pub use link::{Link, LinkParts};
 pub use patience::Patience;
 pub use reader::{LinkLost, LinkReader};
+pub use server_tls::{ServerTls, ServerTlsFiles, TlsRefused};
+pub use small_file::FileProblem;
 pub use timing::Timing;
-pub use tls::{TlsError, client_config};
+pub use tls::{ClientTlsOptions, KeyPairFiles, TlsError};
 pub use token::{InvalidToken, Token, Tokens};
+pub use token_file::{TokenFile, TokenFileError};
 pub use writer::LinkWriter;
 
 /// Anything that carries bytes both ways: TCP, TLS, memory.

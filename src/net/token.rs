@@ -72,6 +72,10 @@ impl Tokens {
         self.0.is_empty()
     }
 
+    pub fn first(&self) -> Option<&Token> {
+        self.0.first()
+    }
+
     pub fn extend(&mut self, more: Self) {
         self.0.extend(more.0);
     }

@@ -44,7 +44,8 @@ pub(super) async fn attempt(
     let all = async {
         let Dialed { transport, peer } = dialer.dial().await?;
         let hello = hello(options, wanted);
-        let (link, welcome) = open(transport, &options.url, options.token.as_ref(), &hello).await?;
+        let token = options.current_token();
+        let (link, welcome) = open(transport, &options.url, token.as_ref(), &hello).await?;
         Ok(Opened { link, welcome, peer })
     };
     let mut limit = options.connect_timeout.min(options.timing.handshake);

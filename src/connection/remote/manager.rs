@@ -326,14 +326,18 @@ impl Manager {
         }
     }
 
-    /// Trying again would give the same, so only a spawn starts another attempt.
+    /// Trying again would give the same, so only a spawn starts another attempt; or time, where
+    /// files with tokens and certificates may change.
     async fn refused(&mut self, problem: DialError) -> Woken {
         tracing::warn!(url = %self.shared.options.url, %problem, "refused");
         for spawn in self.waiting.drain(..) {
             let _ = spawn.reply.send(Err(problem.clone().into()));
         }
         self.shared.status.send_replace(Status::Refused(problem));
-        match self.meanwhile(std::future::pending::<()>()).await {
+        let options = &self.shared.options;
+        let again = options.may_change().then(|| options.backoff.wait(self.failures));
+        let again = again.map(|pause| Instant::now() + pause);
+        match self.meanwhile(reach(again)).await {
             Meanwhile::Asked | Meanwhile::Done(()) => Woken::Ready,
             Meanwhile::Closed => Woken::Closed,
         }

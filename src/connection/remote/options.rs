@@ -1,10 +1,13 @@
 //! What a connection to an agent needs to know.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use crate::{
     MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
-    net::{AgentUrl, Backoff, HostIdentity, InvalidUrl, Timing, TlsError, Token},
+    net::{
+        AgentUrl, Backoff, ClientTlsOptions, HostIdentity, InvalidUrl, Timing, TlsError, Token,
+        TokenFile,
+    },
     session::{SESSION_TIMEOUT, SILENT_WINDOW},
 };
 
@@ -13,8 +16,9 @@ use crate::{
 pub struct RemoteOptions {
     pub url: AgentUrl,
     pub token: Option<Token>,
-    /// PEM certificates to trust beside the system's.
-    pub ca_file: Option<PathBuf>,
+    /// Where the token comes from if it is not given itself; its first one is used.
+    pub token_file: Option<TokenFile>,
+    pub tls: ClientTlsOptions,
     /// How long one attempt, and one spawn, may take.
     pub connect_timeout: Duration,
     pub timing: Timing,
@@ -38,7 +42,8 @@ impl RemoteOptions {
         Ok(Self {
             url: AgentUrl::parse(url)?,
             token: None,
-            ca_file: None,
+            token_file: None,
+            tls: ClientTlsOptions::default(),
             connect_timeout: Duration::from_secs(10),
             timing: Timing::default(),
             backoff: Backoff::default(),
@@ -49,6 +54,16 @@ impl RemoteOptions {
             fingerprint: SCHEMA_FINGERPRINT.to_owned(),
             app: AppIdentity::of_this_process(),
         })
+    }
+
+    /// What to show to the agent now.
+    pub(super) fn current_token(&self) -> Option<Token> {
+        self.token.clone().or_else(|| self.token_file.as_ref().and_then(TokenFile::first))
+    }
+
+    /// Whether an agent that refuses us may let us in later without a change to these options.
+    pub(super) fn may_change(&self) -> bool {
+        self.token_file.is_some() || self.tls.identity.is_some()
     }
 }
 
