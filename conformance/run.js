@@ -11,6 +11,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 const { AgentProcess } = require('../examples/lib/agent-process');
+const { Cuts } = require('./cuts');
 const { runJest } = require('./jest-run');
 const { Leftovers } = require('./leftovers');
 const { MODES, clearReserved, environmentOf } = require('./modes');
@@ -19,6 +20,7 @@ const { ROOT, makeWorkspace } = require('./workspace');
 const known = require('./known-failures.json');
 
 /** @import { TestCase } from './jest-run' */
+/** @import { Again } from './modes' */
 
 const HELP = `Usage: npm run conformance -- [options]
 
@@ -34,7 +36,8 @@ ${Object.entries(MODES)
   --help        Print this text.
 
 A test that fails is run again alone: if it passes then, it is reported as flaky and counts as
-passed. MEDIASOUP_HORIZONTAL_WORKER_BIN names another mediasoup-worker than the installed one.
+passed. In mode cut that holds only for the two tests that wait 100 ms for an event, and up to three
+times. MEDIASOUP_HORIZONTAL_WORKER_BIN names another mediasoup-worker than the installed one.
 `;
 
 /** How many tests the mediasoup package has. */
@@ -67,11 +70,20 @@ async function run({ mode: name, only, json }, signal) {
   let cases = [];
   /** @type {string[]} */
   let flaky = [];
+  /** @type {Cuts | undefined} */
+  let cuts;
 
   try {
     checkFiles(only, workspace.testDir);
     const ready = await Promise.all(agents.map((agent) => agent.ready(signal)));
-    const env = environmentOf(mode, { workspace, urls: ready.map(({ url }) => url) });
+    let urls = ready.map(({ url }) => url);
+
+    if (mode.cuts) {
+      cuts = await Cuts.open(urls);
+      urls = cuts.urls;
+      cuts.start();
+    }
+    const env = environmentOf(mode, { workspace, urls });
     const base = { workspace, env, signal };
 
     console.error(`mediasoup's tests, mode ${name}: ${mode.text}`);
@@ -80,8 +92,15 @@ async function run({ mode: name, only, json }, signal) {
     if (mode.ours && !fs.existsSync(path.join(workspace.dir, 'index-used'))) {
       problems.push('no test has loaded the module under test');
     }
-    ({ cases, flaky } = await retry(first.cases, base));
+    ({ cases, flaky } = await retry(first.cases, base, mode.again));
+    if (cuts) {
+      console.error(`${cuts.count} connections were cut`);
+      if (cuts.count === 0) {
+        problems.push('no connection was cut');
+      }
+    }
   } finally {
+    cuts?.close();
     problems.push(...(await stopAll(agents)));
     problems.push(...(await leftovers.end()));
     workspace.remove();
@@ -97,13 +116,14 @@ async function run({ mode: name, only, json }, signal) {
 }
 
 /**
- * Runs each failed test again, alone.
+ * Runs failed tests again, each alone.
  *
  * @param {TestCase[]} cases
  * @param {Pick<import('./jest-run').JestOptions, 'workspace' | 'env' | 'signal'>} base
+ * @param {Again} [again]
  * @returns {Promise<{ cases: TestCase[], flaky: string[] }>}
  */
-async function retry(cases, base) {
+async function retry(cases, base, again) {
   const failed = cases.filter(({ status }) => status === 'failed');
   /** @type {string[]} */
   const flaky = [];
@@ -112,23 +132,29 @@ async function retry(cases, base) {
     return { cases, flaky };
   }
 
-  for (const one of failed) {
-    console.error(`  again, alone: ${titleOf(one)}`);
-    const again = await runJest({
-      ...base,
-      files: [one.file],
-      name: one.name,
-      timeoutMs: RETRY_MS,
-    });
-    const ran = again.cases.filter(({ status }) => status !== 'skipped');
-
-    if (ran.length > 0 && ran.every(({ status }) => status === 'passed')) {
-      one.status = 'passed';
-      flaky.push(titleOf(one));
+  for (const one of failed.filter((test) => again?.tests.includes(titleOf(test)) ?? true)) {
+    for (let time = 0; time < (again?.times ?? 1) && one.status === 'failed'; time++) {
+      console.error(`  again, alone: ${titleOf(one)}`);
+      if (await passesAlone(one, base)) {
+        one.status = 'passed';
+        flaky.push(titleOf(one));
+      }
     }
   }
 
   return { cases, flaky };
+}
+
+/**
+ * @param {TestCase} test
+ * @param {Pick<import('./jest-run').JestOptions, 'workspace' | 'env' | 'signal'>} base
+ * @returns {Promise<boolean>}
+ */
+async function passesAlone({ file, name }, base) {
+  const { cases } = await runJest({ ...base, files: [file], name, timeoutMs: RETRY_MS });
+  const ran = cases.filter(({ status }) => status !== 'skipped');
+
+  return ran.length > 0 && ran.every(({ status }) => status === 'passed');
 }
 
 /** @returns {AgentProcess} */
