@@ -15,6 +15,10 @@ const BENCHES = {
     text: 'round trips and time to be heard on another host, beside mediasoup itself',
     load: () => require('./pipes'),
   },
+  soak: {
+    text: 'calls, messages and media while every link is cut again and again; also "npm run soak"',
+    load: () => require('./soak'),
+  },
   vertical: {
     text: "one Router on all of this host's cores, beside mediasoup itself",
     load: () => require('./vertical'),
