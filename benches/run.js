@@ -11,6 +11,10 @@ const BENCHES = {
     text: 'what a call of the API costs, beside mediasoup itself and a JSON-RPC proxy',
     load: () => require('./calls'),
   },
+  failover: {
+    text: 'how soon the loss of an agent, of its host and of an app is noticed',
+    load: () => require('./failover'),
+  },
   pipes: {
     text: 'round trips and time to be heard on another host, beside mediasoup itself',
     load: () => require('./pipes'),

@@ -63,6 +63,8 @@ async function run({ seconds, scatter, signal }) {
     const strays = await load.strays();
     const counts = load.counts;
     const deaths = [...fleet.deaths];
+    const { calls, messages, rtp } = counts;
+    const hasHappened = [cutter.count, calls.made, messages.sent, rtp.packets].every(Boolean);
 
     return {
       bench: 'soak',
@@ -75,7 +77,7 @@ async function run({ seconds, scatter, signal }) {
       ...counts,
       strays,
       deaths,
-      ok: isClean(counts) && strays === 0 && deaths.length === 0 && cutter.count > 0,
+      ok: hasHappened && countProblems(counts) === 0 && strays === 0 && deaths.length === 0,
     };
   } finally {
     load?.close();
@@ -128,8 +130,7 @@ async function watch({ seconds, fleet, load, cutter, signal }) {
     await pause(Math.min(left, PROGRESS_MS), signal);
     const { calls, messages, rtp } = load.counts;
     const { waiting } = load;
-    const problems =
-      calls.failed + messages.doubled + messages.reordered + rtp.lost + fleet.deaths.length;
+    const problems = countProblems({ calls, messages, rtp }) - messages.lost + fleet.deaths.length;
 
     progress(
       `${Math.max(0, Math.round((end - performance.now()) / 1_000))} s left, ${cutter.count} cuts, ` +
@@ -140,14 +141,12 @@ async function watch({ seconds, fleet, load, cutter, signal }) {
 }
 
 /** @param {Load['counts']} counts */
-function isClean({ calls, messages, rtp }) {
-  const wrong = [
+function countProblems({ calls, messages, rtp }) {
+  return [
     calls.failed,
-    ...[messages.lost, messages.doubled, messages.reordered, messages.broken],
+    ...[messages.lost, messages.doubled, messages.reordered, messages.refused, messages.broken],
     ...[rtp.lost, rtp.doubled, rtp.reordered],
-  ];
-
-  return calls.made > 0 && messages.sent > 0 && rtp.packets > 0 && wrong.every((one) => one === 0);
+  ].reduce((total, count) => total + count, 0);
 }
 
 /**
@@ -161,10 +160,11 @@ function toText({ seconds, cuts, calls, messages, rtp, strays, deaths, ok }) {
     `${calls.made} calls, ${calls.failed} failed, the longest ${calls.longestMs} ms`,
     ...calls.errors.map((error) => `  ${error}`),
     `${messages.sent} messages, ${messages.lost} lost, ${messages.doubled} doubled, ` +
-      `${messages.reordered} reordered, ${messages.broken} broken, the longest ${messages.longestMs} ms`,
+      `${messages.reordered} reordered, ${messages.refused} refused, ${messages.broken} broken, the ` +
+      `longest ${messages.longestMs} ms`,
     `${rtp.packets} RTP packets of ${rtp.streams} streams, ${rtp.lost} lost, ${rtp.doubled} doubled, ` +
       `${rtp.reordered} reordered`,
-    `${strays} transports too many or too few`,
+    `${strays ?? 'nobody knows how many'} transports too many or too few`,
     `${deaths.length} Workers died`,
     ...deaths.map((death) => `  ${death}`),
     ok ? 'nothing went wrong' : 'something went wrong',

@@ -99,6 +99,7 @@ class Load {
         lost: sum(this.#messages.map(({ waiting }) => waiting)),
         doubled: sum(numbers.map(({ doubled }) => doubled)),
         reordered: sum(numbers.map(({ reordered }) => reordered)),
+        refused: sum(this.#messages.map(({ refused }) => refused)),
         broken: sum(this.#messages.map(({ broken }) => broken)),
         longestMs: Math.round(Math.max(...this.#messages.map((one) => one.longestMs))),
       },
@@ -113,11 +114,16 @@ class Load {
   }
 
   /**
-   * @returns {Promise<number>} Transports that are there though they were closed, or the other way
-   * round. Whatever was sent before has arrived once this is known.
+   * @returns {Promise<number | null>} Transports that are there though they were closed, or the other
+   * way round; null where no Router is left to tell. Whatever was sent before has arrived once this
+   * is known.
    */
   async strays() {
-    const now = await Promise.all(this.#routers.map(transportsOf));
+    const now = await Promise.all(this.#routers.map(transportsOf)).catch(() => undefined);
+
+    if (!now) {
+      return null;
+    }
 
     return sum(
       now.map((ids, i) => {

@@ -57,6 +57,8 @@ class MessageStream {
 
   numbers = new Numbers();
   sent = 0;
+  /** How many could not even be sent. */
+  refused = 0;
   broken = 0;
   longestMs = 0;
 
@@ -94,8 +96,14 @@ class MessageStream {
     message.writeUInt32LE(this.sent, NUMBER);
     message.writeDoubleLE(performance.now(), SENT_AT);
     this.#body.copy(message, BODY);
-    this.sent += 1;
-    this.#producer.send(message);
+
+    try {
+      this.#producer.send(message);
+      this.sent += 1;
+    } catch {
+      // Of a Worker that died, which is told.
+      this.refused += 1;
+    }
   }
 
   /** Waits until all have come, though not for ever: some may be lost. */
