@@ -145,7 +145,7 @@ function countProblems({ calls, messages, rtp }) {
   return [
     calls.failed,
     ...[messages.lost, messages.doubled, messages.reordered, messages.refused, messages.broken],
-    ...[rtp.lost, rtp.doubled, rtp.reordered],
+    ...[rtp.lost, rtp.doubled, rtp.reordered, rtp.errors.length],
   ].reduce((total, count) => total + count, 0);
 }
 
@@ -164,6 +164,7 @@ function toText({ seconds, cuts, calls, messages, rtp, strays, deaths, ok }) {
       `longest ${messages.longestMs} ms`,
     `${rtp.packets} RTP packets of ${rtp.streams} streams, ${rtp.lost} lost, ${rtp.doubled} doubled, ` +
       `${rtp.reordered} reordered`,
+    ...rtp.errors.map((error) => `  ${error}`),
     `${strays ?? 'nobody knows how many'} transports too many or too few`,
     `${deaths.length} Workers died`,
     ...deaths.map((death) => `  ${death}`),

@@ -109,6 +109,7 @@ class Load {
         lost: sum(streams.map(({ lost }) => lost)),
         doubled: sum(streams.map(({ doubled }) => doubled)),
         reordered: sum(streams.map(({ reordered }) => reordered)),
+        errors: this.#media.flatMap(({ errors }) => errors),
       },
     };
   }

@@ -19,6 +19,7 @@ class MediaFlow {
   #receiver;
   /** @type {IncomingStream[]} */
   #incoming = [];
+  #stopped = false;
 
   /**
    * Use `MediaFlow.open()`.
@@ -63,20 +64,24 @@ class MediaFlow {
   /** Sends no more, and waits for the last packets. */
   async stop() {
     this.#sender.stop();
-    if (this.#sender.error) {
-      throw this.#sender.error;
-    }
     // A lost one never comes, and is counted.
     await this.#reached(undefined, 'the last packets').catch((error) => {
       console.error(`soak: ${error.message}`);
     });
+    this.#stopped = true;
+  }
+
+  /** What went wrong with the sockets here, such as a port that nobody has any more. */
+  get errors() {
+    return [this.#sender.error, this.#receiver.error].flatMap((error) => error?.message ?? []);
   }
 
   /** What came so far. Sequence numbers begin with the first packet that did. */
   get counts() {
     return this.#incoming.map((stream, i) => ({
       packets: stream.packets,
-      lost: stream.lost + this.#tail(i),
+      // Until the end, what has not come may be under way.
+      lost: stream.lost + (this.#stopped ? this.#tail(i) : 0),
       doubled: stream.duplicates,
       reordered: stream.reordered,
     }));
