@@ -15,12 +15,12 @@ const { Cuts } = require('./cuts');
 const { runJest } = require('./jest-run');
 const { Leftovers } = require('./leftovers');
 const { MODES, clearReserved, environmentOf } = require('./modes');
-const { print, summarize, titleOf } = require('./report');
+const { print, summarize } = require('./report');
+const { retry } = require('./retry');
 const { ROOT, makeWorkspace } = require('./workspace');
 const known = require('./known-failures.json');
 
 /** @import { TestCase } from './jest-run' */
-/** @import { Again } from './modes' */
 
 const HELP = `Usage: npm run conformance -- [options]
 
@@ -44,8 +44,6 @@ times. MEDIASOUP_HORIZONTAL_WORKER_BIN names another mediasoup-worker than the i
 const TOTAL = 202;
 const RUN_MS = 600_000;
 const RETRY_MS = 60_000;
-/** So many failures have one cause, and are not flaky tests. */
-const MAX_RETRIES = 20;
 
 /**
  * @typedef {object} Options
@@ -92,7 +90,7 @@ async function run({ mode: name, only, json }, signal) {
     if (mode.ours && !fs.existsSync(path.join(workspace.dir, 'index-used'))) {
       problems.push('no test has loaded the module under test');
     }
-    ({ cases, flaky } = await retry(first.cases, base, mode.again));
+    ({ cases, flaky } = await retry(first.cases, (one) => passesAlone(one, base), mode.again));
     if (cuts) {
       console.error(`${cuts.count} connections were cut`);
       if (cuts.count === 0) {
@@ -113,36 +111,6 @@ async function run({ mode: name, only, json }, signal) {
   print(summary, json);
 
   return summary.failed === 0;
-}
-
-/**
- * Runs failed tests again, each alone.
- *
- * @param {TestCase[]} cases
- * @param {Pick<import('./jest-run').JestOptions, 'workspace' | 'env' | 'signal'>} base
- * @param {Again} [again]
- * @returns {Promise<{ cases: TestCase[], flaky: string[] }>}
- */
-async function retry(cases, base, again) {
-  const failed = cases.filter(({ status }) => status === 'failed');
-  /** @type {string[]} */
-  const flaky = [];
-
-  if (failed.length > MAX_RETRIES) {
-    return { cases, flaky };
-  }
-
-  for (const one of failed.filter((test) => again?.tests.includes(titleOf(test)) ?? true)) {
-    for (let time = 0; time < (again?.times ?? 1) && one.status === 'failed'; time++) {
-      console.error(`  again, alone: ${titleOf(one)}`);
-      if (await passesAlone(one, base)) {
-        one.status = 'passed';
-        flaky.push(titleOf(one));
-      }
-    }
-  }
-
-  return { cases, flaky };
 }
 
 /**
