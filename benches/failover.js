@@ -1,5 +1,6 @@
 'use strict';
 
+const { setMaxListeners } = require('node:events');
 const { Leftovers } = require('../conformance/leftovers');
 const { parseCommand } = require('../examples/lib/command-line');
 const { startAgent, stopAgents } = require('./lib/failover/agents');
@@ -175,7 +176,11 @@ async function main(args) {
     args,
   );
   const { rounds, 'session-timeout': seconds } = numbers;
-  const report = await run({ rounds, sessionTimeoutMs: seconds * 1_000 }, stopSignal());
+  const signal = stopSignal();
+
+  // All rounds wait with it.
+  setMaxListeners(0, signal);
+  const report = await run({ rounds, sessionTimeoutMs: seconds * 1_000 }, signal);
 
   console.log(toText(report));
   if (flags.json) {

@@ -49,11 +49,6 @@ class Fleet {
     return fleet;
   }
 
-  /** How many connections are not up. */
-  get away() {
-    return this.links.filter(({ url }) => this.#horizontal?.state(url) !== 'connected').length;
-  }
-
   async close() {
     this.#horizontal?.close();
     for (const link of this.links) {
