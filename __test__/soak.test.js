@@ -4,6 +4,7 @@ const { EventEmitter } = require('node:events');
 const net = require('node:net');
 const { CutLink } = require('../benches/lib/link/cut-link');
 const { MessageStream, Numbers } = require('../benches/lib/soak/message-stream');
+const { warmUp } = require('../benches/lib/soak/warm-up');
 const { eventOf } = require('./support/events');
 
 describe('numbers', () => {
@@ -67,6 +68,45 @@ describe('a message', () => {
 
     stream.send();
     expect(stream).toMatchObject({ refused: 1, sent: 0, waiting: 0 });
+  });
+});
+
+describe('rates', () => {
+  /** @param {number} messages A second, that a machine carries. */
+  const tried = async (messages) => {
+    /** @type {number[]} */
+    const shares = [];
+    /** @type {string[]} */
+    const said = [];
+    const load = {
+      start: (/** @type {number} */ share) => void shares.push(share),
+      rest: async () => {},
+      get waiting() {
+        return { calls: 0, messages: Math.max(0, 2_000 * (shares.at(-1) ?? 0) - messages) };
+      },
+    };
+    const signal = new AbortController().signal;
+    const share = await warmUp(load, { ms: 1, progress: (text) => void said.push(text), signal });
+
+    expect(share).toBe(shares.at(-1));
+
+    return { shares, said: said.at(-1) };
+  };
+
+  test('are what was asked for where the machine carries them', async () => {
+    const said = '200 calls and 2000 messages a second';
+
+    expect(await tried(2_000)).toEqual({ shares: [1], said });
+  });
+
+  test('are lowered, and told, where it does not', async () => {
+    const said = 'rates are lowered to 50 calls and 500 messages a second';
+
+    expect(await tried(500)).toEqual({ shares: [1, 1 / 2, 1 / 4], said });
+  });
+
+  test('that are next to nothing are worth nothing', async () => {
+    await expect(tried(0)).rejects.toThrow('this machine carries no load worth measuring');
   });
 });
 

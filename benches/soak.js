@@ -7,6 +7,7 @@ const { describeMachine, round } = require('./lib/machine');
 const { Cutter } = require('./lib/soak/cutter');
 const { Fleet } = require('./lib/soak/fleet');
 const { Load, RATES } = require('./lib/soak/load');
+const { warmUp } = require('./lib/soak/warm-up');
 const { stopSignal } = require('./lib/stop-signal');
 
 const HELP = `Usage: npm run soak -- [options]
@@ -26,9 +27,6 @@ The exit status is 0 if nothing went wrong.
 `;
 
 const WARM_UP_MS = 3_000;
-/** How much of a second's work may be under way after the warm-up. */
-const MAX_BACKLOG = 0.25;
-const LEAST_SHARE = 1 / 64;
 const PROGRESS_MS = 10_000;
 
 /** @typedef {Awaited<ReturnType<typeof run>>} SoakReport */
@@ -49,7 +47,7 @@ async function run({ seconds, scatter, signal }) {
   try {
     fleet = await Fleet.open({ scatter, signal });
     load = await Load.open(fleet.routers);
-    const share = await warmUp(load, signal);
+    const share = await warmUp(load, { ms: WARM_UP_MS, progress, signal });
     const cutter = new Cutter(fleet.links);
 
     load.start(share);
@@ -83,36 +81,6 @@ async function run({ seconds, scatter, signal }) {
     load?.close();
     await closeAll(async () => fleet?.close());
   }
-}
-
-/**
- * Finds rates that the machine carries while no link is cut.
- *
- * @param {Load} load
- * @param {AbortSignal} signal
- * @returns {Promise<number>} Share of the full rates.
- */
-async function warmUp(load, signal) {
-  for (let share = 1; share >= LEAST_SHARE; share /= 2) {
-    load.start(share);
-    await pause(WARM_UP_MS, signal);
-    const { calls, messages } = load.waiting;
-
-    await load.rest();
-    if (
-      calls <= RATES.calls * share * MAX_BACKLOG &&
-      messages <= RATES.messages * share * MAX_BACKLOG
-    ) {
-      const rates = `${RATES.calls * share} calls and ${RATES.messages * share} messages a second`;
-
-      progress(share === 1 ? rates : `rates are lowered to ${rates}`);
-
-      return share;
-    }
-    progress(`${calls} calls and ${messages} messages wait without any cut`);
-  }
-
-  throw new Error('this machine carries no load worth measuring');
 }
 
 /**
