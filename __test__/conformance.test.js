@@ -4,7 +4,9 @@ const { X509Certificate, createPrivateKey } = require('node:crypto');
 const fs = require('node:fs');
 const path = require('node:path');
 const { makeCertificate } = require('../conformance/certificate');
+const { MODES } = require('../conformance/modes');
 const { summarize } = require('../conformance/report');
+const { retry } = require('../conformance/retry');
 const { makeWorkspace } = require('../conformance/workspace');
 
 /** @import { TestCase } from '../conformance/jest-run' */
@@ -50,6 +52,69 @@ test('a known failure that passes is told', () => {
   expect(summarize({ ...NOTHING, known }).notes).toEqual([
     'test-A: one passes, although known-failures.json lists it',
   ]);
+});
+
+describe('a failed test', () => {
+  const failed = () => [1, 2].map((n) => ({ ...CASES[1], name: `${n}` }));
+  /** @param {number} time When it passes. */
+  const passesAt = (time) => {
+    let times = 0;
+
+    return jest.fn(async () => ++times === time);
+  };
+  const statuses = (/** @type {TestCase[]} */ cases) => cases.map(({ status }) => status);
+
+  beforeEach(() => {
+    jest.spyOn(console, 'error').mockImplementation(() => {});
+  });
+
+  afterEach(() => {
+    jest.restoreAllMocks();
+  });
+
+  test('is run again once, and is flaky if it passes then', async () => {
+    const { cases, flaky } = await retry(failed(), passesAt(2));
+
+    expect(statuses(cases)).toEqual(['failed', 'passed']);
+    expect(flaky).toEqual(['test-A: 2']);
+  });
+
+  test('is run again as often as its mode says, each time told, and no other one', async () => {
+    const again = { tests: ['test-A: 2'], times: 3 };
+    const passes = passesAt(3);
+    const { cases, flaky } = await retry(failed(), passes, again);
+
+    expect(statuses(cases)).toEqual(['failed', 'passed']);
+    expect(flaky).toEqual(['test-A: 2']);
+    expect(passes).toHaveBeenCalledTimes(3);
+    expect(console.error).toHaveBeenCalledTimes(3);
+    expect(console.error).toHaveBeenLastCalledWith('  again, alone: test-A: 2');
+  });
+
+  test('that never passes stays failed', async () => {
+    const passes = passesAt(4);
+    const { cases, flaky } = await retry(failed(), passes, { tests: ['test-A: 1'], times: 3 });
+
+    expect(statuses(cases)).toEqual(['failed', 'failed']);
+    expect(flaky).toEqual([]);
+    expect(passes).toHaveBeenCalledTimes(3);
+  });
+});
+
+test('what is run again in mode cut are tests that there are', () => {
+  const workspace = makeWorkspace();
+
+  try {
+    for (const title of MODES.cut?.again?.tests ?? []) {
+      const [file, name] = title.split(': ');
+      const text = fs.readFileSync(path.join(workspace.testDir, `${file}.js`), 'utf8');
+
+      expect(text).toContain(`test('${name}'`);
+    }
+  } finally {
+    workspace.remove();
+  }
+  expect(MODES.cut?.again?.tests).toHaveLength(2);
 });
 
 test('the certificate is valid and belongs to the key', () => {

@@ -11,9 +11,17 @@ const BENCHES = {
     text: 'what a call of the API costs, beside mediasoup itself and a JSON-RPC proxy',
     load: () => require('./calls'),
   },
+  failover: {
+    text: 'how soon the loss of an agent, of its host and of an app is noticed',
+    load: () => require('./failover'),
+  },
   pipes: {
     text: 'round trips and time to be heard on another host, beside mediasoup itself',
     load: () => require('./pipes'),
+  },
+  soak: {
+    text: 'calls, messages and media while every link is cut again and again; also "npm run soak"',
+    load: () => require('./soak'),
   },
   vertical: {
     text: "one Router on all of this host's cores, beside mediasoup itself",

@@ -14,6 +14,12 @@ const { ROOT } = require('./workspace');
  * @property {boolean} ours Whether the tests get our module instead of mediasoup's.
  * @property {number} agents How many are started.
  * @property {() => NodeJS.ProcessEnv} env
+ * @property {true} [cuts] Whether the links to the agents are cut all the time.
+ * @property {Again} [again] Default: each test, once.
+ *
+ * @typedef {object} Again Which failed tests are run again, alone.
+ * @property {string[]} tests Titles.
+ * @property {number} times At most.
  */
 
 /** @type {Record<string, Mode>} */
@@ -47,6 +53,21 @@ const MODES = {
     ours: true,
     agents: 3,
     env: () => ({}),
+  },
+  cut: {
+    text: 'our module and three agents, whose links are all cut for 100 ms once a second',
+    ours: true,
+    agents: 3,
+    env: () => ({}),
+    cuts: true,
+    // They wait 100 ms for an event, which comes later while a link is down.
+    again: {
+      tests: [
+        'test-Consumer: producer.pause() and resume() emit events',
+        'test-DataConsumer: dataProducer.pause() and resume() emit events',
+      ],
+      times: 3,
+    },
   },
   scatter: {
     text: 'our module, three agents, every transport on another worker than the one before',

@@ -11,10 +11,12 @@ const os = require('node:os');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 const { AgentProcess } = require('../examples/lib/agent-process');
+const { Cuts } = require('./cuts');
 const { runJest } = require('./jest-run');
 const { Leftovers } = require('./leftovers');
 const { MODES, clearReserved, environmentOf } = require('./modes');
-const { print, summarize, titleOf } = require('./report');
+const { print, summarize } = require('./report');
+const { retry } = require('./retry');
 const { ROOT, makeWorkspace } = require('./workspace');
 const known = require('./known-failures.json');
 
@@ -34,15 +36,14 @@ ${Object.entries(MODES)
   --help        Print this text.
 
 A test that fails is run again alone: if it passes then, it is reported as flaky and counts as
-passed. MEDIASOUP_HORIZONTAL_WORKER_BIN names another mediasoup-worker than the installed one.
+passed. In mode cut that holds only for the two tests that wait 100 ms for an event, and up to three
+times. MEDIASOUP_HORIZONTAL_WORKER_BIN names another mediasoup-worker than the installed one.
 `;
 
 /** How many tests the mediasoup package has. */
 const TOTAL = 202;
 const RUN_MS = 600_000;
 const RETRY_MS = 60_000;
-/** So many failures have one cause, and are not flaky tests. */
-const MAX_RETRIES = 20;
 
 /**
  * @typedef {object} Options
@@ -67,11 +68,20 @@ async function run({ mode: name, only, json }, signal) {
   let cases = [];
   /** @type {string[]} */
   let flaky = [];
+  /** @type {Cuts | undefined} */
+  let cuts;
 
   try {
     checkFiles(only, workspace.testDir);
     const ready = await Promise.all(agents.map((agent) => agent.ready(signal)));
-    const env = environmentOf(mode, { workspace, urls: ready.map(({ url }) => url) });
+    let urls = ready.map(({ url }) => url);
+
+    if (mode.cuts) {
+      cuts = await Cuts.open(urls);
+      urls = cuts.urls;
+      cuts.start();
+    }
+    const env = environmentOf(mode, { workspace, urls });
     const base = { workspace, env, signal };
 
     console.error(`mediasoup's tests, mode ${name}: ${mode.text}`);
@@ -80,8 +90,15 @@ async function run({ mode: name, only, json }, signal) {
     if (mode.ours && !fs.existsSync(path.join(workspace.dir, 'index-used'))) {
       problems.push('no test has loaded the module under test');
     }
-    ({ cases, flaky } = await retry(first.cases, base));
+    ({ cases, flaky } = await retry(first.cases, (one) => passesAlone(one, base), mode.again));
+    if (cuts) {
+      console.error(`${cuts.count} connections were cut`);
+      if (cuts.count === 0) {
+        problems.push('no connection was cut');
+      }
+    }
   } finally {
+    cuts?.close();
     problems.push(...(await stopAll(agents)));
     problems.push(...(await leftovers.end()));
     workspace.remove();
@@ -97,38 +114,15 @@ async function run({ mode: name, only, json }, signal) {
 }
 
 /**
- * Runs each failed test again, alone.
- *
- * @param {TestCase[]} cases
+ * @param {TestCase} test
  * @param {Pick<import('./jest-run').JestOptions, 'workspace' | 'env' | 'signal'>} base
- * @returns {Promise<{ cases: TestCase[], flaky: string[] }>}
+ * @returns {Promise<boolean>}
  */
-async function retry(cases, base) {
-  const failed = cases.filter(({ status }) => status === 'failed');
-  /** @type {string[]} */
-  const flaky = [];
+async function passesAlone({ file, name }, base) {
+  const { cases } = await runJest({ ...base, files: [file], name, timeoutMs: RETRY_MS });
+  const ran = cases.filter(({ status }) => status !== 'skipped');
 
-  if (failed.length > MAX_RETRIES) {
-    return { cases, flaky };
-  }
-
-  for (const one of failed) {
-    console.error(`  again, alone: ${titleOf(one)}`);
-    const again = await runJest({
-      ...base,
-      files: [one.file],
-      name: one.name,
-      timeoutMs: RETRY_MS,
-    });
-    const ran = again.cases.filter(({ status }) => status !== 'skipped');
-
-    if (ran.length > 0 && ran.every(({ status }) => status === 'passed')) {
-      one.status = 'passed';
-      flaky.push(titleOf(one));
-    }
-  }
-
-  return { cases, flaky };
+  return ran.length > 0 && ran.every(({ status }) => status === 'passed');
 }
 
 /** @returns {AgentProcess} */

@@ -27,11 +27,16 @@ class AgentProcess {
   #stderr = '';
   #exited;
 
-  /** @param {string} cli Path of the package's command. */
-  constructor(cli) {
-    this.#child = spawn(process.execPath, [cli, 'agent', '--listen', '127.0.0.1:0'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+  /**
+   * @param {string} cli Path of the package's command.
+   * @param {object} [options]
+   * @param {string[]} [options.args] More of the agent's arguments.
+   * @param {NodeJS.ProcessEnv} [options.env]
+   */
+  constructor(cli, { args = [], env = process.env } = {}) {
+    const command = [cli, 'agent', '--listen', '127.0.0.1:0', ...args];
+
+    this.#child = spawn(process.execPath, command, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child.stderr.setEncoding('utf8').on('data', (text) => {
       this.#stderr = (this.#stderr + text).slice(-STDERR_LENGTH);
     });

@@ -5,10 +5,12 @@ const net = require('node:net');
 
 /** @import { Socket } from 'node:net' */
 
+/** Where what goes through a proxy comes from. @typedef {'controller' | 'agent'} Side */
+
 /**
  * What a proxy does with what comes from one side of a connection, to the other side of it.
  *
- * @typedef {(to: Socket, from: 'controller' | 'agent') => (data: Buffer) => void} Passage
+ * @typedef {(to: Socket, from: Side) => (data: Buffer) => void} Passage
  */
 
 /**
@@ -16,8 +18,8 @@ const net = require('node:net');
  */
 class TcpProxy {
   #server;
-  /** @type {Set<Socket>} */
-  #sockets = new Set();
+  /** @type {Map<Socket, Side>} */
+  #sockets = new Map();
 
   /**
    * @param {string} url `ws://host:port` of what is behind it.
@@ -27,10 +29,15 @@ class TcpProxy {
     const { hostname, port } = new URL(url);
 
     this.#server = net.createServer((near) => {
+      if (!this.admits()) {
+        near.resetAndDestroy();
+
+        return;
+      }
       const far = net.connect(Number(port), hostname);
 
-      this.#join(near, far, passage(far, 'controller'));
-      this.#join(far, near, passage(near, 'agent'));
+      this.#join(near, far, 'controller', passage(far, 'controller'));
+      this.#join(far, near, 'agent', passage(near, 'agent'));
     });
   }
 
@@ -43,9 +50,38 @@ class TcpProxy {
   close() {
     this.#server.close();
 
-    for (const socket of this.#sockets) {
+    for (const socket of this.#sockets.keys()) {
       socket.destroy();
     }
+  }
+
+  /**
+   * Whether a new connection passes.
+   *
+   * @protected
+   * @returns {boolean}
+   */
+  admits() {
+    return true;
+  }
+
+  /**
+   * Told each end of a new connection.
+   *
+   * @protected
+   * @param {Socket} _socket
+   * @param {Side} _side Whose end it is.
+   */
+  joined(_socket, _side) {}
+
+  /**
+   * The ends of all connections that are open.
+   *
+   * @protected
+   * @returns {[Socket, Side][]}
+   */
+  ends() {
+    return [...this.#sockets];
   }
 
   /** @protected */
@@ -57,16 +93,18 @@ class TcpProxy {
   /**
    * @param {Socket} from
    * @param {Socket} to
+   * @param {Side} side
    * @param {(data: Buffer) => void} pass
    */
-  #join(from, to, pass) {
-    this.#sockets.add(from);
+  #join(from, to, side, pass) {
+    this.#sockets.set(from, side);
     from.setNoDelay();
     from
       .on('data', pass)
       .on('end', () => to.end())
       .on('error', () => to.destroy())
       .on('close', () => this.#sockets.delete(from));
+    this.joined(from, side);
   }
 }
 
