@@ -53,6 +53,11 @@ function createWorkerWith(source) {
         () => mediasoup.createWorker({ ...settings, workerBin: stubPath }),
       );
 
+      if (closed()) {
+        // It ran just before that, and is about to die.
+        worker.close();
+        throw closedError();
+      }
       coreOf.set(worker, core);
       installPipeToRouter(worker);
 
@@ -61,13 +66,17 @@ function createWorkerWith(source) {
       const failure = JSON.parse(core.settle(ticket));
 
       if (closed()) {
-        throw new WorkerClosedError('this Horizontal is closed');
+        throw closedError();
       }
       throw failure?.ours ? new Error(failure.message) : error;
     } finally {
       core.settle(ticket);
     }
   };
+}
+
+function closedError() {
+  return new WorkerClosedError('this Horizontal is closed');
 }
 
 /**

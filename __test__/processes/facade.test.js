@@ -180,6 +180,20 @@ describe.each([
   });
 });
 
+test('a Worker that runs just before close() is refused as well', async () => {
+  const horizontal = new Horizontal([new LocalConnection({ execInPlace: false })]);
+  const { mediasoup } = horizontal;
+  /** @type {Promise<unknown> | undefined} */
+  let ended;
+
+  mediasoup.observer.once('newworker', (worker) => {
+    ended = once(worker, 'subprocessclose');
+    horizontal.close();
+  });
+  await expect(mediasoup.createWorker()).rejects.toThrow(errors.WorkerClosedError);
+  await within(/** @type {Promise<unknown>} */ (ended), 'the end of its process');
+});
+
 test('the module may be loaded twice in one process', async () => {
   const first = require('../..');
 

@@ -161,6 +161,7 @@ impl VirtualWorker {
             }
         }
         self.repipe(part, out);
+        self.resyncs.forget_part(part);
         for router in self.facts.routers.values_mut() {
             router.parts.remove(&part);
         }

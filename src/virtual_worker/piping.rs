@@ -82,6 +82,9 @@ impl VirtualWorker {
         out: &mut Vec<Output>,
     ) {
         let why = || compose::refusal(answer).unwrap_or_default();
+        if let Own::Refeed { pipe } = own {
+            self.resyncs.begin(pipe);
+        }
         match own {
             Own::End { pair, end } => {
                 let state = match facts::pipe_socket(answer) {
@@ -94,7 +97,7 @@ impl VirtualWorker {
             Own::Server(server) if accepted => self.look_at_server(&server, part, out),
             Own::Look(server) if accepted => self.saw_server(&server, part, answer),
             Own::Refeed { pipe } if accepted => self.refed(pipe, out),
-            Own::Resync { pipe } => self.resynced(pipe),
+            Own::Resync { pipe } => self.resyncs.end(pipe),
             _ if accepted => {}
             Own::Any | Own::Look(_) => {}
             Own::Router(router) => {
@@ -383,9 +386,9 @@ impl VirtualWorker {
     /// Takes a pipe out of the tables. What it fed gets its media from elsewhere, or ends.
     fn remove_pipe(&mut self, id: u64, out: &mut Vec<Output>) -> Option<Pipe> {
         self.end_nap(id, out);
-        self.resyncs.forget(id);
         let orphans = self.pipes.fed_by(id);
         let pipe = self.pipes.remove_pipe(id)?;
+        self.resyncs.leave(id, &pipe.users);
         self.release(&pipe.consumer, out);
         let producer = self.objects.get(&pipe.producer);
         if producer.is_some_and(|producer| self.parts.is_open(producer.part)) {

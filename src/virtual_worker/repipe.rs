@@ -3,7 +3,7 @@
 //! end that they hang on hears one address only. So a new end takes the dead one's address, on the
 //! part itself, and sends on what comes by a pipe from elsewhere. The app sees nothing but a gap.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
     Output, PartId, VirtualWorker,
@@ -13,13 +13,54 @@ use super::{
 };
 use crate::channel::fbs::{notification::Event, request::Method};
 
-/// Pipes whose sinks start from a key frame now.
+/// A sink's start from a key frame.
+#[derive(Debug)]
+struct Resync {
+    part: PartId,
+    /// Answers that are still to come.
+    awaited: usize,
+    /// What the part says of the sink now is of our doing.
+    begun: bool,
+    /// Whom the pipe fed when it ended meanwhile: what is on its way to them is hushed all the same.
+    left: HashSet<String>,
+}
+
+/// Pipes whose sinks start from a key frame now, ended ones too.
 #[derive(Debug, Default)]
-pub struct Resyncs(HashSet<u64>);
+pub struct Resyncs(HashMap<u64, Resync>);
 
 impl Resyncs {
-    pub fn forget(&mut self, pipe: u64) {
-        self.0.remove(&pipe);
+    fn ask(&mut self, pipe: u64, part: PartId) {
+        let new = || Resync { part, awaited: 0, begun: false, left: HashSet::new() };
+        self.0.entry(pipe).or_insert_with(new).awaited += 1;
+    }
+
+    /// The part is about to start the sink anew.
+    pub fn begin(&mut self, pipe: u64) {
+        if let Some(resync) = self.0.get_mut(&pipe) {
+            resync.begun = true;
+        }
+    }
+
+    /// One start is over.
+    pub fn end(&mut self, pipe: u64) {
+        let Some(resync) = self.0.get_mut(&pipe) else { return };
+        resync.awaited -= 1;
+        if resync.awaited == 0 {
+            self.0.remove(&pipe);
+        }
+    }
+
+    /// The pipe ended, and what it fed ends with it.
+    pub fn leave(&mut self, pipe: u64, users: &HashSet<String>) {
+        if let Some(resync) = self.0.get_mut(&pipe) {
+            resync.left.extend(users.iter().cloned());
+        }
+    }
+
+    /// The part died, and answers nothing more.
+    pub fn forget_part(&mut self, part: PartId) {
+        self.0.retain(|_, resync| resync.part != part);
     }
 
     /// Whether nothing is left.
@@ -227,12 +268,16 @@ impl VirtualWorker {
             // Their Producer's resume does that.
             return;
         }
+        if !self.parts.is_open(to) {
+            return;
+        }
+        self.resyncs.ask(id, to);
         self.ask(to, Method::ProducerPause, &sink, None, Own::Any, out);
         self.ask(to, Method::ProducerResume, &sink, None, Own::Resync { pipe: id }, out);
     }
 
-    /// What a worker says of a sink between the answers to `Refeed` and `Resync` is of our doing:
-    /// both ends of such a pipe are on one part, which answers in order.
+    /// A sink has its new source. What its part says of it between the answers to `Refeed` and
+    /// `Resync` is of our doing: both ends of such a pipe are there, and it answers in order.
     pub(super) fn refed(&mut self, id: u64, out: &mut Vec<Output>) {
         let now = self.now;
         let Some(pipe) = self.pipes.pipe_mut(id) else { return };
@@ -243,13 +288,6 @@ impl VirtualWorker {
              wait for the next key frame",
             now.saturating_sub(lost).as_millis()
         )));
-        if self.facts.media.get(&producer).is_some_and(|media| !media.paused) {
-            self.resyncs.0.insert(id);
-        }
-    }
-
-    pub(super) fn resynced(&mut self, id: u64) {
-        self.resyncs.0.remove(&id);
     }
 
     /// Whether a notification is of a sink's start from a key frame, which the app must not see.
@@ -260,9 +298,12 @@ impl VirtualWorker {
                 | Event::ConsumerProducerResume
                 | Event::ConsumerLayersChange
         );
+        let begun = |pipe: &u64| self.resyncs.0.get(pipe).is_some_and(|resync| resync.begun);
+        let left =
+            |resync: &Resync| resync.begun && resync.part == part && resync.left.contains(consumer);
         of_it
             && !self.resyncs.0.is_empty()
             && self.objects.get(consumer).is_some_and(|object| object.part == part)
-            && self.pipes.uses(consumer).iter().any(|pipe| self.resyncs.0.contains(pipe))
+            && (self.pipes.uses(consumer).iter().any(begun) || self.resyncs.0.values().any(left))
     }
 }

@@ -110,6 +110,28 @@ fn a_relay_s_death_meets_what_is_under_way() {
 }
 
 #[test]
+fn a_producer_that_closes_while_it_is_piped_again_is_heard_to_close_and_nothing_else() {
+    let mut fleet = relayed(Media::Vp8);
+    fleet.kill(P2);
+    for _ in 0..100 {
+        if asked(&fleet, P3, Method::ProducerPause, "p") > 0 {
+            break;
+        }
+        fleet.round();
+    }
+    // Its sink starts anew, and nothing of that is heard yet.
+    assert_eq!(asked(&fleet, P3, Method::ProducerPause, "p"), 1);
+    fleet.heard();
+    let body = bodies::close_producer("p");
+    fleet.ask(Method::TransportCloseProducer, "w0", body);
+    fleet.settle();
+    let heard = fleet.heard();
+    let of_c2: Vec<_> = heard.iter().filter(|(id, _)| id == "c2").collect();
+    assert_eq!(of_c2, [&("c2".to_owned(), Event::ConsumerProducerClose)]);
+    end(fleet);
+}
+
+#[test]
 fn a_relay_dies_while_its_producer_is_paused() {
     let mut fleet = relayed(Media::Simulcast);
     fleet.ok(Method::ProducerPause, "p", None);
