@@ -79,7 +79,7 @@ impl Running {
             word.abort();
         }
         if let Some(events) = self.events {
-            tell_end(&events, exit);
+            events.send_last(WorkerEvent::Exited(exit));
         }
     }
 
@@ -258,7 +258,7 @@ impl Workers {
                 LINK_LIMIT / 1024 / 1024
             );
             tracing::warn!(handle, reason, "worker ended");
-            tell_end(sender, Exit::Lost(reason));
+            sender.clone().send_last(WorkerEvent::Exited(Exit::Lost(reason)));
             *events = None;
             fate.send_replace(Fate::Kill);
         }
@@ -295,16 +295,6 @@ impl Workers {
 
 fn unexpected(what: &str, handle: u32) -> LinkLost {
     LinkLost::Protocol(format!("{what} for worker {handle}, which is not in that state"))
-}
-
-/// The last event. Where it does not fit it waits for the reader, or for the reader's end.
-fn tell_end(events: &queue::Sender<WorkerEvent>, exit: Exit) {
-    if events.try_send(WorkerEvent::Exited(exit.clone())) == Err(TrySendError::Full) {
-        let events = events.clone();
-        tokio::spawn(async move {
-            let _ = events.send(WorkerEvent::Exited(exit)).await;
-        });
-    }
 }
 
 /// Resolves once the worker is no longer to run.
