@@ -2,7 +2,7 @@
 
 const { eventOf, eventUntil } = require('../support/events');
 const { LOOPBACK } = require('./lib/source');
-const { Scattered, TEST_TIMEOUT } = require('./lib/scattered');
+const { Scattered, TEST_TIMEOUT, startWays } = require('./lib/scattered');
 
 /** @import { WebRtcTransport } from 'mediasoup-upstream/types' */
 /** @import { Heard, Listener } from './lib/listener' */
@@ -45,19 +45,7 @@ beforeEach(async () => {
 
     webRtcTransports.push(await scattered.router.createWebRtcTransport({ listenInfos }));
   }
-  ways = await Promise.all(
-    listeners.flatMap((listener) =>
-      sources.map(async (source) => ({
-        source,
-        listener,
-        heard: await listener.consume(source.producer),
-      })),
-    ),
-  );
-  for (const source of sources) {
-    source.start();
-  }
-  await Promise.all(ways.map(({ heard }) => heard.hears()));
+  ways = await startWays(sources, listeners);
 });
 
 afterEach(() => scattered?.close());

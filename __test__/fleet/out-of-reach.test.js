@@ -3,7 +3,7 @@
 const { within } = require('../../examples/lib/deadline');
 const { EVENT_TIMEOUT, eventOf } = require('../support/events');
 const { HeldLink } = require('../support/held-link');
-const { Scattered, TEST_TIMEOUT } = require('./lib/scattered');
+const { Scattered, TEST_TIMEOUT, startWays } = require('./lib/scattered');
 
 /** @import { Heard, Listener } from './lib/listener' */
 /** @import { Source } from './lib/source' */
@@ -44,19 +44,7 @@ beforeEach(async () => {
     sources.push(await scattered.source([{ kind: 'video', mark }]));
   }
   listeners = await scattered.listeners(3);
-  ways = await Promise.all(
-    listeners.flatMap((listener) =>
-      sources.map(async (source) => ({
-        source,
-        listener,
-        heard: await listener.consume(source.producer),
-      })),
-    ),
-  );
-  for (const source of sources) {
-    source.start();
-  }
-  await Promise.all(ways.map(({ heard }) => heard.hears()));
+  ways = await startWays(sources, listeners);
 });
 
 afterEach(async () => {

@@ -12,6 +12,7 @@ const { LOOPBACK, Source } = require('./source');
 /** @import { Router, Transport, Worker } from 'mediasoup-upstream/types' */
 /** @import { FleetOptions } from '../../network/lib/fleet' */
 /** @import { Host } from '../../network/lib/hosts' */
+/** @import { Heard } from './listener' */
 /** @import { TestAgent } from '../../support/agent' */
 
 /** @type {Host} */
@@ -228,6 +229,33 @@ function watchObjects(router) {
   return own;
 }
 
+/**
+ * Starts sources that every listener consumes.
+ *
+ * @param {Source[]} sources
+ * @param {Listener[]} listeners
+ * @returns {Promise<{ source: Source, listener: Listener, heard: Heard }[]>} Of each source at each
+ * listener, once all are heard.
+ */
+async function startWays(sources, listeners) {
+  const ways = await Promise.all(
+    listeners.flatMap((listener) =>
+      sources.map(async (source) => ({
+        source,
+        listener,
+        heard: await listener.consume(source.producer),
+      })),
+    ),
+  );
+
+  for (const source of sources) {
+    source.start();
+  }
+  await Promise.all(ways.map(({ heard }) => heard.hears()));
+
+  return ways;
+}
+
 /** Nothing tells of another process's sockets, so this one looks again and again. */
 async function portsClosed() {
   const end = performance.now() + EVENT_TIMEOUT;
@@ -245,4 +273,4 @@ async function portsClosed() {
   }
 }
 
-module.exports = { Scattered, TEST_TIMEOUT };
+module.exports = { Scattered, TEST_TIMEOUT, startWays };
