@@ -9,6 +9,7 @@ const { version } = require('../package.json');
 const { keepRunning, listDescendants } = require('../examples/lib/process-tree');
 
 const CLI = path.join(__dirname, '..', 'js', 'cli.js');
+const HANDLERS_AT_SPAWN = path.join(__dirname, 'fixtures', 'handlers-at-spawn.js');
 const TIMEOUT_MS = 20_000;
 const POLL_MS = 20;
 
@@ -98,6 +99,16 @@ describe('agent', () => {
     },
     TIMEOUT_MS,
   );
+});
+
+test('the agent is passed every signal from its first moment on', () => {
+  const args = ['--require', HANDLERS_AT_SPAWN, CLI, 'agent'];
+  const { status, stdout } = spawnSync(process.execPath, args, {
+    encoding: 'utf8',
+    timeout: TIMEOUT_MS,
+  });
+
+  expect([status, stdout]).toEqual([0, 'SIGHUP SIGINT SIGTERM\n']);
 });
 
 test('the exit status of the agent is passed on', () => {

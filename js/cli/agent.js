@@ -29,6 +29,11 @@ async function runAgent(args) {
     );
   }
 
+  // Before the agent starts: whoever reads its ready line may send a signal at once.
+  for (const [received, sent] of Object.entries(SIGNALS)) {
+    process.on(received, () => child.kill(sent));
+  }
+
   const child = spawn(agentPath, ['--exit-with-stdin', ...workerArgs(args), ...args], {
     // The pipe on its stdin ends with this process, even when that is killed.
     stdio: ['pipe', 'inherit', 'inherit'],
@@ -37,10 +42,6 @@ async function runAgent(args) {
   });
   // It need not read what is never written.
   child.stdin.on('error', () => {});
-
-  for (const [received, sent] of Object.entries(SIGNALS)) {
-    process.on(received, () => child.kill(sent));
-  }
 
   const [status, signal] = await once(child, 'exit');
   if (signal) {
