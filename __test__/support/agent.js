@@ -18,6 +18,7 @@ const LOG_LENGTH = 10_000;
  * @typedef {object} AgentStart
  * @property {string} [listen] Default: a free port on loopback.
  * @property {string[]} [args] More of its arguments.
+ * @property {string} [token] Default: one of its own.
  * @property {string[]} [within] A command that runs another one, such as `ip netns exec NAME`.
  */
 
@@ -35,8 +36,8 @@ class TestAgent {
    *
    * @param {AgentStart} options
    */
-  constructor({ listen = '127.0.0.1:0', args = [], within: outer = [] }) {
-    this.token = randomBytes(24).toString('hex');
+  constructor({ listen = '127.0.0.1:0', args = [], token, within: outer = [] }) {
+    this.token = token ?? randomBytes(24).toString('hex');
     this.url = '';
     this.#folder = fs.mkdtempSync(path.join(os.tmpdir(), 'mh-agent-'));
 
