@@ -11,6 +11,7 @@ pub mod rules;
 mod settings;
 pub mod sharing;
 pub mod single;
+mod standing;
 mod stub_server;
 
 use std::{
@@ -33,13 +34,14 @@ use tokio::{
 };
 
 use self::{
-    choice::{NoWorker, Source},
+    choice::{AbortOnDrop, NoWorker, Source},
     rules::Rules,
     sharing::Sharing,
 };
 use crate::{
     addresses::book::AddressBook,
     connection::{Connection, ConnectionState},
+    monitor::{Event, EventSink},
     virtual_worker::Spread,
 };
 
@@ -108,6 +110,7 @@ pub struct Inner {
     spread: Spread,
     rules: Rules,
     sharing: Sharing,
+    events: EventSink,
 }
 
 impl Core {
@@ -137,6 +140,7 @@ impl Core {
             spread,
             sharing: Sharing::with_limit(rules.workers_per_host),
             rules,
+            events: EventSink::default(),
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =
@@ -183,8 +187,18 @@ impl Core {
 
     /// Adds a source of workers.
     pub fn add(&self, connection: Arc<dyn Connection>) {
-        self.inner.sources.lock().push(Source::new(connection));
+        let events = self.inner.events.clone();
+        events.emit(Event::Add { connection: connection.name() });
+        let telling = standing::tell(Arc::clone(&connection), events.clone());
+        let watching = Some(Arc::new(AbortOnDrop(self.handle.spawn(telling).abort_handle())));
+        let source = Source { events, watching, ..Source::new(connection) };
+        self.inner.sources.lock().push(source);
         self.inner.update_fleet();
+    }
+
+    /// Where everybody tells what an app may want to know.
+    pub fn events(&self) -> &EventSink {
+        &self.inner.events
     }
 
     /// Removes the source of that name and ends its workers. False if there is none.
@@ -195,7 +209,11 @@ impl Core {
             position.map(|position| sources.remove(position))
         };
         self.inner.update_fleet();
-        removed.map(|source| source.connection.close()).is_some()
+        let close = |source: Source| {
+            source.connection.close();
+            self.inner.events.emit(Event::Delete { connection: name.to_owned() });
+        };
+        removed.map(close).is_some()
     }
 
     /// The names of all connections.
