@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     BoxFuture, Connection, Exit, HostLoad, LINK_LIMIT, Load, SpawnError, SpawnRequest,
-    WorkerCommand, WorkerEvent, WorkerLink,
+    WorkerCommand, WorkerEvent, WorkerLink, incompatible,
 };
 use crate::{
     MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
@@ -213,7 +213,7 @@ impl Shared {
     fn spawn(self: &Arc<Self>, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {
         let name = &self.options.name;
         if request.version != MEDIASOUP_VERSION || request.fingerprint != SCHEMA_FINGERPRINT {
-            return Err(SpawnError::Incompatible(format!(
+            return Err(incompatible(format!(
                 "{name} speaks mediasoup {MEDIASOUP_VERSION}, not {} with schema {}",
                 request.version, request.fingerprint
             )));

@@ -9,7 +9,9 @@ use std::{fmt, future::Future, os::fd::OwnedFd, path::PathBuf, pin::Pin};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
-use crate::{addresses::HostAddresses, channel::framing::MESSAGE_MAX, queue};
+use crate::{
+    addresses::HostAddresses, channel::framing::MESSAGE_MAX, compatibility::Incompatibility, queue,
+};
 
 pub mod mock;
 
@@ -156,7 +158,7 @@ pub enum SpawnError {
     WrongSettings(String),
     /// The other side speaks another protocol, schema or version.
     #[error("{0}")]
-    Incompatible(String),
+    Incompatible(Incompatibility),
     /// The other side did not let us in.
     #[error("{0}")]
     Unauthorized(String),
@@ -166,6 +168,11 @@ pub enum SpawnError {
     /// The other side has no room for another worker.
     #[error("{0}")]
     Full(String),
+}
+
+/// A request that cannot be served here.
+pub fn incompatible(message: String) -> SpawnError {
+    SpawnError::Incompatible(Incompatibility::told(message))
 }
 
 /// What placement knows about a connection.

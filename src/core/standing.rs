@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    compatibility::Incompatibility,
     connection::{Connection, ConnectionState, SpawnError},
     monitor::{Event, EventSink},
 };
@@ -29,8 +30,8 @@ impl Standing {
                 }
             }
             (ConnectionState::Refused, Some(problem)) => match problem {
-                SpawnError::Incompatible(message) => {
-                    Event::Incompatible { connection, message, differences: Vec::new() }
+                SpawnError::Incompatible(Incompatibility { message, differences }) => {
+                    Event::Incompatible { connection, message, differences }
                 }
                 problem => Event::Refused { connection, message: message(&problem) },
             },
