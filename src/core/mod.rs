@@ -4,6 +4,7 @@
 pub mod choice;
 pub mod config;
 pub mod credentials;
+pub mod drain;
 mod part_source;
 pub mod placement;
 pub mod relay;
@@ -108,6 +109,8 @@ pub struct Inner {
     spread: Spread,
     rules: Rules,
     sharing: Sharing,
+    /// Turns whenever a connection begins to drain, or stays after all.
+    drains: watch::Sender<()>,
 }
 
 impl Core {
@@ -137,6 +140,7 @@ impl Core {
             spread,
             sharing: Sharing::with_limit(rules.workers_per_host),
             rules,
+            drains: watch::Sender::new(()),
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =
@@ -183,6 +187,8 @@ impl Core {
 
     /// Adds a source of workers.
     pub fn add(&self, connection: Arc<dyn Connection>) {
+        let _entered = self.handle.enter();
+        self.inner.watch_drain(connection.draining());
         self.inner.sources.lock().push(Source::new(connection));
         self.inner.update_fleet();
     }
