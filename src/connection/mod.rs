@@ -243,6 +243,11 @@ pub trait Connection: Send + Sync {
         watch::channel(ConnectionState::Connected).1
     }
 
+    /// Whether its host means to leave and takes nothing new, now and whenever that changes.
+    fn draining(&self) -> watch::Receiver<bool> {
+        watch::channel(false).1
+    }
+
     /// What keeps the connection from being used now, where it knows.
     fn problem(&self) -> Option<SpawnError> {
         None
