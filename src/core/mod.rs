@@ -5,6 +5,8 @@ pub mod choice;
 pub mod config;
 pub mod credentials;
 pub mod drain;
+mod joining;
+mod local_source;
 mod part_source;
 pub mod placement;
 pub mod relay;
@@ -14,6 +16,7 @@ pub mod sharing;
 pub mod single;
 mod standing;
 mod stub_server;
+pub mod user_source;
 
 use std::{
     collections::HashMap,
@@ -36,6 +39,7 @@ use tokio::{
 
 use self::{
     choice::{AbortOnDrop, NoWorker, Source},
+    joining::Joining,
     rules::Rules,
     sharing::Sharing,
 };
@@ -45,6 +49,8 @@ use crate::{
     monitor::{Event, EventSink},
     virtual_worker::Spread,
 };
+
+pub use joining::JoinError;
 
 /// How long `createWorker` may take to find a worker.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -112,6 +118,8 @@ pub struct Inner {
     rules: Rules,
     sharing: Sharing,
     events: EventSink,
+    /// Connections that are not in the set yet.
+    joining: Mutex<HashMap<String, Joining>>,
     /// Turns whenever a connection begins to drain, or stays after all.
     drains: watch::Sender<()>,
 }
@@ -144,6 +152,7 @@ impl Core {
             sharing: Sharing::with_limit(rules.workers_per_host),
             rules,
             events: EventSink::default(),
+            joining: Mutex::default(),
             drains: watch::Sender::new(()),
         });
         // One thread: tasks that hop between threads cost more than they gain.
@@ -257,7 +266,8 @@ impl Core {
         for source in &sources {
             source.connection.close();
         }
-        let closing = sources.into_iter().map(|source| source.connection).collect();
+        let closing = sources.into_iter().map(|source| source.connection);
+        let closing = closing.chain(self.inner.stop_joining()).collect();
         let _ = self.stop.send(Some(closing));
         if self.ended.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!("the core's thread is held up; it ends by itself");
