@@ -2,6 +2,7 @@
 
 const path = require('node:path');
 const { UnsupportedError } = require('mediasoup-upstream/errors');
+const { IncompatibleConnectionError } = require('./errors');
 
 /** Platforms whose native parts exist. Elsewhere everything but Workers still works. */
 const PLATFORMS = ['linux', 'darwin'];
@@ -17,11 +18,19 @@ const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
 
 /**
  * @typedef {object} NativeCore
- * @property {(options: string, chooser?: (text: string) => string) => string} start
- * @property {(connection: string) => string} add
+ * @property {(options: string, chooser?: (text: string) => string, onEvents?: (batch: string) => void) => string} start
+ * @property {(connection: string, own?: (text: string) => string) => string} add
+ * @property {(connection: string, own: ((text: string) => string) | undefined, done: (text: string) => void) => string} join
+ * @property {(name: string) => boolean} giveUp
+ * @property {(name: string, told: string) => string} tellOwn
  * @property {(name: string) => boolean} remove
+ * @property {(name: string) => boolean} drain
+ * @property {(name: string) => boolean} undrain
+ * @property {(name: string) => number} workersLeft
+ * @property {(name: string, told: (left: boolean) => void) => void} drained
  * @property {() => string} connections
  * @property {() => string} states
+ * @property {(wanted: boolean) => void} wantObjects
  * @property {(request: string) => string} ticket
  * @property {(ticket: string) => string} settle
  * @property {(pid: number) => string} whereIs
@@ -74,10 +83,10 @@ function loadBinding() {
  * @returns {any}
  */
 function unwrap(text) {
-  const { ok, error } = JSON.parse(text);
+  const { ok, error, differences } = JSON.parse(text);
 
   if (error !== null) {
-    throw new Error(error);
+    throw differences ? new IncompatibleConnectionError(error, differences) : new Error(error);
   }
 
   return ok;

@@ -1,15 +1,28 @@
 //! What Node.js may call. Management only: JSON text in, JSON text out. Errors that users see are
 //! built in JS, because native ones are of no JS class under jest.
 
+mod connections;
+mod drain;
+mod events;
 mod placement;
+mod user_connection;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Weak},
+};
 
 use napi_derive::napi;
 use serde::{Deserialize, Serialize};
 
-use self::placement::{AppFunction, PlacementFunction};
-use crate::core::{Core, Ticket, config, placement::Placement};
+use self::{
+    events::EventFunction,
+    placement::{AppFunction, PlacementFunction},
+};
+use crate::{
+    connection::user::UserConnection,
+    core::{Core, Ticket, config, placement::Placement},
+};
 
 /// Result of a call: exactly one of the two is not null.
 #[derive(Serialize)]
@@ -49,6 +62,8 @@ struct FailureAnswer {
 pub struct NativeCore {
     core: Option<Core>,
     options: config::Options,
+    /// The app's own connections, by their names.
+    own: HashMap<String, Weak<UserConnection>>,
 }
 
 const CLOSED: &str = "this Horizontal is closed";
@@ -63,20 +78,26 @@ impl NativeCore {
     /// Makes one that is not started yet.
     #[napi(constructor)]
     pub fn new() -> Self {
-        Self { core: None, options: config::Options::default() }
+        Self { core: None, options: config::Options::default(), own: HashMap::new() }
     }
 
-    /// Starts the core. JSON in: the options, and the app's own function for placement. JSON out:
-    /// `{ok: socket name, error}`.
+    /// Starts the core. JSON in: the options, the app's own function for placement, and who hears of
+    /// events, as JSON lists of them. JSON out: `{ok: socket name, error}`.
     #[napi(catch_unwind)]
-    pub fn start(&mut self, options: String, chooser: Option<PlacementFunction>) -> String {
-        answer(self.try_start(&options, chooser))
+    pub fn start(
+        &mut self,
+        options: String,
+        chooser: Option<PlacementFunction>,
+        on_events: Option<EventFunction>,
+    ) -> String {
+        answer(self.try_start(&options, chooser, on_events))
     }
 
     fn try_start(
         &mut self,
         options: &str,
         chooser: Option<PlacementFunction>,
+        on_events: Option<EventFunction>,
     ) -> Result<String, String> {
         self.options = serde_json::from_str(options)
             .map_err(|error| format!("options are not what the core expects: {error}"))?;
@@ -88,38 +109,11 @@ impl NativeCore {
         let core =
             Core::start_with(book, timeout, spread, rules).map_err(|error| error.to_string())?;
         let socket = core.socket().to_owned();
+        if let Some(on_events) = on_events {
+            core.handle().spawn(events::tell(core.events().listen(), on_events));
+        }
         self.core = Some(core);
         Ok(socket)
-    }
-
-    /// Adds connections. JSON in: settings. JSON out: `{ok: their names, error}`.
-    #[napi(catch_unwind)]
-    pub fn add(&mut self, connection: String) -> String {
-        answer(self.try_add(&connection))
-    }
-
-    fn try_add(&mut self, connection: &str) -> Result<Vec<String>, String> {
-        let core = self.core.as_ref().ok_or(CLOSED)?;
-        let settings: config::ConnectionSettings = serde_json::from_str(connection)
-            .map_err(|error| format!("connection settings: {error}"))?;
-        let connections =
-            config::connect(core, &self.options, settings).map_err(|error| error.to_string())?;
-        let mut names = core.connections();
-        for connection in &connections {
-            let name = connection.name();
-            if names.contains(&name) {
-                for connection in &connections {
-                    connection.close();
-                }
-                return Err(format!("there is a connection {name} already"));
-            }
-            names.push(name);
-        }
-        let added = connections.iter().map(|connection| connection.name()).collect();
-        for connection in connections {
-            core.add(connection);
-        }
-        Ok(added)
     }
 
     /// Removes the connection of that name and ends its workers. False if there is none.
@@ -134,12 +128,21 @@ impl NativeCore {
         to_json(&self.core.as_ref().map(Core::connections).unwrap_or_default())
     }
 
-    /// JSON out: the state of each connection by its name.
+    /// JSON out: the state of each connection by its name, also of those on their way into the set.
     #[napi(catch_unwind)]
     pub fn states(&self) -> String {
-        let states = self.core.as_ref().map(Core::states).unwrap_or_default();
+        let all = |core: &Core| [core.states(), core.joining_states()].concat();
+        let states = self.core.as_ref().map(all).unwrap_or_default();
         let named = states.into_iter().map(|(name, state)| (name, state.name()));
         to_json(&named.collect::<BTreeMap<_, _>>())
+    }
+
+    /// Says whether anybody wants to hear of objects.
+    #[napi(catch_unwind)]
+    pub fn want_objects(&self, wanted: bool) {
+        if let Some(core) = &self.core {
+            core.events().want_objects(wanted);
+        }
     }
 
     /// A ticket for the stub that is spawned next. JSON out: `{ok: ticket, error}`.

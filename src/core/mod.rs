@@ -4,6 +4,9 @@
 pub mod choice;
 pub mod config;
 pub mod credentials;
+pub mod drain;
+mod joining;
+mod local_source;
 mod part_source;
 pub mod placement;
 pub mod relay;
@@ -11,7 +14,9 @@ pub mod rules;
 mod settings;
 pub mod sharing;
 pub mod single;
+mod standing;
 mod stub_server;
+pub mod user_source;
 
 use std::{
     collections::HashMap,
@@ -33,15 +38,19 @@ use tokio::{
 };
 
 use self::{
-    choice::{NoWorker, Source},
+    choice::{AbortOnDrop, NoWorker, Source},
+    joining::Joining,
     rules::Rules,
     sharing::Sharing,
 };
 use crate::{
     addresses::book::AddressBook,
     connection::{Connection, ConnectionState},
+    monitor::{Event, EventSink},
     virtual_worker::Spread,
 };
+
+pub use joining::JoinError;
 
 /// How long `createWorker` may take to find a worker.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,6 +117,11 @@ pub struct Inner {
     spread: Spread,
     rules: Rules,
     sharing: Sharing,
+    events: EventSink,
+    /// Connections that are not in the set yet.
+    joining: Mutex<HashMap<String, Joining>>,
+    /// Turns whenever a connection begins to drain, or stays after all.
+    drains: watch::Sender<()>,
 }
 
 impl Core {
@@ -137,6 +151,9 @@ impl Core {
             spread,
             sharing: Sharing::with_limit(rules.workers_per_host),
             rules,
+            events: EventSink::default(),
+            joining: Mutex::default(),
+            drains: watch::Sender::new(()),
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =
@@ -183,8 +200,12 @@ impl Core {
 
     /// Adds a source of workers.
     pub fn add(&self, connection: Arc<dyn Connection>) {
-        self.inner.sources.lock().push(Source::new(connection));
-        self.inner.update_fleet();
+        self.inner.admit(connection, &self.handle);
+    }
+
+    /// Where everybody tells what an app may want to know.
+    pub fn events(&self) -> &EventSink {
+        &self.inner.events
     }
 
     /// Removes the source of that name and ends its workers. False if there is none.
@@ -195,7 +216,11 @@ impl Core {
             position.map(|position| sources.remove(position))
         };
         self.inner.update_fleet();
-        removed.map(|source| source.connection.close()).is_some()
+        let close = |source: Source| {
+            source.connection.close();
+            self.inner.events.emit(Event::Delete { connection: name.to_owned() });
+        };
+        removed.map(close).is_some()
     }
 
     /// The names of all connections.
@@ -241,7 +266,8 @@ impl Core {
         for source in &sources {
             source.connection.close();
         }
-        let closing = sources.into_iter().map(|source| source.connection).collect();
+        let closing = sources.into_iter().map(|source| source.connection);
+        let closing = closing.chain(self.inner.stop_joining()).collect();
         let _ = self.stop.send(Some(closing));
         if self.ended.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!("the core's thread is held up; it ends by itself");
@@ -256,6 +282,18 @@ impl Drop for Core {
 }
 
 impl Inner {
+    /// Takes a source of workers into the set.
+    fn admit(self: &Arc<Self>, connection: Arc<dyn Connection>, handle: &Handle) {
+        let events = self.events.clone();
+        events.emit(Event::Add { connection: connection.name() });
+        self.watch_drain(connection.draining(), handle);
+        let telling = standing::tell(Arc::clone(&connection), events.clone());
+        let watching = Some(Arc::new(AbortOnDrop(handle.spawn(telling).abort_handle())));
+        let source = Source { events, watching, ..Source::new(connection) };
+        self.sources.lock().push(source);
+        self.update_fleet();
+    }
+
     fn sources(&self) -> Vec<Source> {
         self.sources.lock().clone()
     }
