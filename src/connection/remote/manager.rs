@@ -264,6 +264,7 @@ impl Manager {
     }
 
     fn announce(&self, welcome: Arc<Welcome>, resumed: bool) {
+        self.shared.set_draining(welcome.load.draining);
         self.shared.load.send_replace(Some(welcome.load.clone()));
         let mut host = self.shared.host.lock();
         if !resumed {

@@ -206,6 +206,7 @@ impl Workers {
             SpawnError::NoBinary(message) => SpawnError::NoBinary(tell(message)),
             SpawnError::Incompatible(message) => SpawnError::Incompatible(tell(message)),
             SpawnError::Full(message) => SpawnError::Full(tell(message)),
+            SpawnError::Draining(message) => SpawnError::Draining(tell(message)),
             SpawnError::Unauthorized(message) => SpawnError::Unauthorized(tell(message)),
             SpawnError::Unreachable(message) => SpawnError::Unreachable(tell(message)),
             // The library expects mediasoup's own words for these two.
