@@ -14,6 +14,8 @@ use tokio::net::UnixListener;
 /// Where the user's programs keep their sockets, on systems that say so.
 const RUNTIME_FOLDER: &str = "XDG_RUNTIME_DIR";
 const FOLDER: &str = "mediasoup-horizontal";
+/// What anybody but the owner may do.
+const OTHERS: u32 = 0o077;
 /// How often another agent may take its leave while this one looks.
 const ATTEMPTS: usize = 8;
 
@@ -148,7 +150,7 @@ fn own_folder(path: &Path) -> Result<(), AdminSocketError> {
     }
     let found = fs::symlink_metadata(folder).map_err(failed)?;
     let own = found.uid() == nix::unistd::geteuid().as_raw();
-    if found.is_dir() && own && found.mode() & 0o077 == 0 {
+    if found.is_dir() && own && found.mode() & OTHERS == 0 {
         Ok(())
     } else {
         Err(AdminSocketError::Shared(folder.to_owned()))
