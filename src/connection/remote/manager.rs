@@ -203,6 +203,8 @@ impl Manager {
 
     /// Ends what lived in a session. Spawns that it did not answer may be asked of the next, once.
     fn bury(&mut self, mut session: Session, reason: &str) {
+        // Whoever comes next there is another one.
+        self.shared.set_draining(false);
         let error = SpawnError::Unreachable(reason.to_owned());
         for spawn in session.lose(reason) {
             if spawn.second {
@@ -264,6 +266,7 @@ impl Manager {
     }
 
     fn announce(&self, welcome: Arc<Welcome>, resumed: bool) {
+        self.shared.set_draining(welcome.load.draining);
         self.shared.load.send_replace(Some(welcome.load.clone()));
         let mut host = self.shared.host.lock();
         if !resumed {
@@ -305,6 +308,7 @@ impl Manager {
         let url = &self.shared.options.url;
         let reason = format!("agent {url}: {lost}");
         tracing::warn!(reason, "the session is lost");
+        self.shared.set_draining(false);
         self.shared.state.send_replace(ConnectionState::Disconnected);
         session.end(&reason);
         self.failures = self.failures.saturating_add(1);
