@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, net::IpAddr, path::PathBuf, time::Duration
 
 use clap::{Args, ValueEnum};
 
-use super::{AddressOptions, AgentOptions};
+use super::{AddressOptions, AgentOptions, Limits};
 use crate::{
     addresses::PortPolicy,
     net::{KeyPairFiles, ServerTls, ServerTlsFiles, TlsError, TokenFile, TokenFileError, Tokens},
@@ -44,6 +44,12 @@ pub struct AgentArgs {
     /// The most workers at a time; the number of cores if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub max_workers: Option<u32>,
+    /// The most sessions at a time: apps, and those whose workers wait for one; 64 if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_sessions: Option<u32>,
+    /// The most workers of one session at a time; as many as there are if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_workers_per_session: Option<u32>,
     /// Address that workers bind for clients; may be repeated, one of each family and scope.
     #[arg(long, value_name = "ADDRESS")]
     pub bind_address: Vec<IpAddr>,
@@ -130,6 +136,11 @@ impl AgentArgs {
             tls,
             insecure: self.insecure,
             max_workers: self.max_workers.map_or(defaults.max_workers, |max| max as usize),
+            max_sessions: self.max_sessions.map_or(defaults.max_sessions, |max| max as usize),
+            limits: Limits {
+                workers_per_session: self.max_workers_per_session.map(|max| max as usize),
+                ..Limits::default()
+            },
             addresses: AddressOptions {
                 bind: self.bind_address,
                 pipe: self.pipe_address,

@@ -7,6 +7,8 @@
 pub mod cli;
 
 mod addresses;
+mod brake;
+mod limits;
 mod listener;
 mod local_workers;
 mod options;
@@ -17,6 +19,7 @@ mod source;
 mod workers;
 
 pub use addresses::{AddressOptions, AddressProblem};
+pub use limits::{Limit, LimitCounters, LimitExceeded, Limits};
 pub use listener::{Agent, AgentError, Missing};
 pub use local_workers::LocalWorkers;
 pub use options::AgentOptions;

@@ -9,18 +9,20 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use uuid::Uuid;
 
 use super::{
-    AgentOptions, WorkerSource,
+    AgentOptions, Limit, LimitCounters, LimitExceeded, WorkerSource,
+    brake::TokenBrake,
+    limits::retry_seconds,
     session::Session,
     sessions::{Handle, Request, Resumable, Sessions},
 };
 use crate::{
     addresses::HostAddresses,
-    net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, TlsRefused, accept},
+    net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, TlsRefused, accept, refuse_hasty},
     wire::{
         AgentReply, Hello, Limits, LoadReport, MAX_MESSAGE, MAX_PAYLOAD, Refusal, RefusalCode,
         Welcome, WorkerOffer,
@@ -64,6 +66,8 @@ pub(super) struct Shared {
     pub(super) worker_slots: Arc<Semaphore>,
     session_slots: Arc<Semaphore>,
     sessions: Sessions,
+    brake: TokenBrake,
+    pub(super) counters: LimitCounters,
     /// Measures the workers of every session.
     pub(super) sampler: CpuSampler,
     pub(super) stopping: watch::Sender<bool>,
@@ -97,6 +101,8 @@ impl Server {
             worker_slots: slots(options.max_workers),
             session_slots: slots(options.max_sessions),
             sessions: Sessions::default(),
+            brake: TokenBrake::default(),
+            counters: LimitCounters::default(),
             sampler: CpuSampler::default(),
             stopping: watch::Sender::new(false),
             host: HostIdentity::of_this_process(),
@@ -122,6 +128,11 @@ impl Server {
         self.shared.load()
     }
 
+    /// How often each limit was reached.
+    pub fn limits(&self) -> &LimitCounters {
+        &self.shared.counters
+    }
+
     /// Ends every session: workers' inputs close, they have the grace time, then they are killed.
     pub fn stop(&self) {
         self.shared.stopping.send_replace(true);
@@ -141,14 +152,16 @@ impl Server {
 
     /// Serves one connection to its end. `peer` is where it comes from.
     pub async fn serve(&self, transport: BoxedTransport, peer: IpAddr) {
-        self.serve_once(async { Ok(transport) }, peer).await;
+        self.serve_once(async { Ok(transport) }, peer, ()).await;
     }
 
     /// As [`Self::serve`], with something before that the peer must get through in the same time.
+    /// `shaking` is dropped at the end of the handshake.
     pub(super) async fn serve_once(
         &self,
         opened: impl Future<Output = Result<BoxedTransport, TlsRefused>>,
         peer: IpAddr,
+        shaking: impl Send,
     ) {
         let limit = self.shared.options.timing.handshake;
         let peer = peer.to_canonical();
@@ -161,10 +174,18 @@ impl Server {
                 _ = stopping.wait_for(|stopping| *stopping) => Ok(None),
             }
         };
-        match timeout(limit, handshake).await {
+        let shaken = timeout(limit, handshake).await;
+        drop(shaking);
+        match shaken {
             Ok(Ok(Some(mut done))) => done.ended().await,
             Ok(Ok(None)) => {}
-            Ok(Err(problem)) => tracing::info!(%peer, %problem, "not let in"),
+            Ok(Err(HandshakeError::Hasty(_))) => {}
+            Ok(Err(problem)) => {
+                if let HandshakeError::Link(LinkLost::TooLong(text)) = &problem {
+                    self.shared.counters.hit(Limit::FrameBytes, text);
+                }
+                tracing::info!(%peer, %problem, "not let in");
+            }
             Err(_) => tracing::info!(%peer, ?limit, "no handshake in time"),
         }
     }
@@ -175,7 +196,7 @@ impl Server {
         transport: BoxedTransport,
         peer: IpAddr,
     ) -> Result<Option<Done>, HandshakeError> {
-        let mut link = accept(transport, &self.shared.options.current_tokens()).await?;
+        let mut link = self.let_in(transport, peer).await?;
         let text = link.receive_text().await?;
         let admitted = match Hello::parse(&text) {
             Err(problem) => Err(Refusal::from(problem)),
@@ -201,6 +222,29 @@ impl Server {
                 Ok(None)
             }
         }
+    }
+
+    /// The HTTP part, where tokens are shown.
+    async fn let_in(
+        &self,
+        transport: BoxedTransport,
+        peer: IpAddr,
+    ) -> Result<Link, HandshakeError> {
+        let Shared { options, brake, counters, .. } = self.shared.as_ref();
+        let limits = &options.limits;
+        if let Err(error) = brake.check(peer, Instant::now(), limits) {
+            let error = counters.exceeded(error);
+            if let LimitExceeded::WrongTokens { retry_after, .. } = error {
+                let (why, seconds) = (error.to_string(), retry_seconds(retry_after));
+                refuse_hasty(transport, &why, seconds).await.map_err(AcceptError::Io)?;
+            }
+            return Err(error.into());
+        }
+        let accepted = accept(transport, &options.current_tokens()).await;
+        if let Err(AcceptError::WrongToken) = accepted {
+            brake.wrong(peer, Instant::now(), limits);
+        }
+        Ok(accepted?)
     }
 
     /// Finds the session that the controller wants to resume, or opens one.
@@ -229,7 +273,11 @@ impl Server {
         let slot = Arc::clone(&self.shared.session_slots).try_acquire_owned();
         let slot = slot.map_err(|_| Refusal {
             code: RefusalCode::Busy,
-            message: format!("it has {} sessions already", self.shared.options.max_sessions),
+            message: self
+                .shared
+                .counters
+                .exceeded(LimitExceeded::Sessions { max: self.shared.options.max_sessions })
+                .to_string(),
         })?;
         let (id, handle, requests) = self.shared.sessions.open();
         tracing::info!(
@@ -367,6 +415,8 @@ enum HandshakeError {
     Tls(#[from] TlsRefused),
     #[error(transparent)]
     Accept(#[from] AcceptError),
+    #[error(transparent)]
+    Hasty(#[from] LimitExceeded),
     #[error(transparent)]
     Link(#[from] LinkLost),
 }

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::{
+    Limit,
     server::Shared,
     sessions::{Request, Resumable},
     workers::Workers,
@@ -127,6 +128,14 @@ impl Session {
                 None
             }
             End::Lost(lost) => {
+                let reached = match lost {
+                    LinkLost::TooLong(_) => Some(Limit::FrameBytes),
+                    LinkLost::Unacknowledged { .. } => Some(Limit::UnacknowledgedBytes),
+                    _ => None,
+                };
+                if let Some(limit) = reached {
+                    self.shared.counters.hit(limit, &lost.to_string());
+                }
                 tracing::warn!(session, problem = %lost, "the session cannot go on");
                 lost.goodbye()
             }
