@@ -24,8 +24,7 @@ use mediasoup_horizontal::{
     net::{Backoff, Timing, Token},
     queue::TrySendError,
     wire::{
-        AgentReply, Body, Frame, Hello, MAX_MESSAGE, ProtocolRange, SUBPROTOCOL, SpawnSpec,
-        encode,
+        AgentReply, Body, Frame, Hello, MAX_MESSAGE, ProtocolRange, SUBPROTOCOL, SpawnSpec, encode,
     },
 };
 use support::{
@@ -379,10 +378,7 @@ async fn wrong_tokens_of_one_address() {
     let connection = RemoteConnection::new(options).unwrap();
     let error = refused(&connection, &[]).await;
     assert!(error.to_string().contains("does not take us for now (429"), "{error}");
-    within(async {
-        while connection.spawn(request(&[])).await.is_err() {}
-    })
-    .await;
+    within(async { while connection.spawn(request(&[])).await.is_err() {} }).await;
 }
 
 /// A worker that ignores all that may be ignored, and never reads.
@@ -405,7 +401,8 @@ async fn a_worker_that_neither_reads_nor_ends_is_killed_with_its_session() {
     let link = within(connection.spawn(wanted)).await.unwrap();
     let pid = nix::unistd::Pid::from_raw(i32::try_from(link.pid).unwrap());
     let large = message(&vec![0; 1024 * 1024]);
-    while link.commands.try_send(WorkerCommand::Message(large.clone())) != Err(TrySendError::Full) {}
+    while link.commands.try_send(WorkerCommand::Message(large.clone())) != Err(TrySendError::Full) {
+    }
     assert!(nix::sys::signal::kill(pid, None).is_ok(), "it runs");
     connection.close();
     within(async {

@@ -392,10 +392,8 @@ async fn a_session_that_waits_is_dialed_for_about_each_second_however_often_link
         // Links that are refused, and links that end at once, in turn.
         let began = Instant::now();
         memory.wire.send_replace(Wire::Cut);
-        within(async {
-            while !matches!(link.events.recv().await, Some(WorkerEvent::LinkDown)) {}
-        })
-        .await;
+        within(async { while !matches!(link.events.recv().await, Some(WorkerEvent::LinkDown)) {} })
+            .await;
         dials.mark_unchanged();
         if cut % 2 == 0 && cut > 0 {
             within(dials.changed()).await.unwrap();
@@ -403,10 +401,8 @@ async fn a_session_that_waits_is_dialed_for_about_each_second_however_often_link
         }
         let began = Instant::now();
         memory.wire.send_replace(Wire::Passes);
-        within(async {
-            while !matches!(link.events.recv().await, Some(WorkerEvent::LinkUp)) {}
-        })
-        .await;
+        within(async { while !matches!(link.events.recv().await, Some(WorkerEvent::LinkUp)) {} })
+            .await;
         assert!(began.elapsed() <= seconds(1), "{cut}: {:?}", began.elapsed());
         let least = if cut == 0 { Duration::ZERO } else { Duration::from_millis(500) };
         assert!(began.elapsed() >= least, "{cut}: {:?}", began.elapsed());

@@ -5,7 +5,7 @@ const { AgentProcess } = require('./lib/agent-process');
 const { until, within } = require('./lib/deadline');
 const { MARK, markedEnv, newMark, realWorkers } = require('./lib/process-table');
 
-/** @import { types } from 'mediasoup-upstream' */
+/** @typedef {Awaited<ReturnType<typeof workerOf>>} Opened */
 
 // Every wait has a deadline of its own, which tells more.
 jest.setTimeout(90_000);
@@ -125,7 +125,7 @@ test('a lost host is told once, and every Worker and call names it', async () =>
 
   horizontal = new Horizontal([url]);
   const errors = errorsLogged(horizontal);
-  const opened = /** @type {Awaited<ReturnType<typeof workerOf>>[]} */ ([]);
+  const opened = /** @type {Opened[]} */ ([]);
 
   for (let count = 0; count < 3; count++) {
     opened.push(await workerOf(horizontal));
@@ -138,9 +138,10 @@ test('a lost host is told once, and every Worker and call names it', async () =>
     worker.on('died', (error) => deaths.push(error));
   }
   await until(() => horizontal?.state(furtherUrl) === 'connected', 'the further agent');
-  const router = await /** @type {types.Worker} */ (opened[0]?.worker).createRouter();
+  const [first] = /** @type {[Opened]} */ (/** @type {unknown} */ (opened));
+  const router = await first.worker.createRouter();
 
-  process.kill(/** @type {number} */ (opened[0]?.pid), 'SIGSTOP');
+  process.kill(first.pid, 'SIGSTOP');
   const call = failure(router.dump());
 
   agent.kill('SIGKILL');

@@ -197,6 +197,8 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+
     use super::*;
 
     #[test]
@@ -208,6 +210,24 @@ mod tests {
         assert_eq!(read("infinite"), Ok(None));
         for text in ["", "-1", "30s", "inf", "NaN", "1e300", "forever"] {
             assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_limits() {
+        let read = |more: &[&str]| {
+            let command = AgentArgs::augment_args(clap::Command::new("agent"));
+            let matches = command.try_get_matches_from(["agent"].iter().chain(more))?;
+            AgentArgs::from_arg_matches(&matches)
+        };
+        let options = |more| read(more).map(|args| args.into_options().expect("options"));
+        let defaults = options(&[]).expect("defaults");
+        assert_eq!((defaults.max_sessions, defaults.limits), (64, Limits::default()));
+        let given = ["--max-sessions", "5", "--max-workers-per-session", "2"];
+        let given = options(&given).expect("limits");
+        assert_eq!((given.max_sessions, given.limits.workers_per_session), (5, Some(2)));
+        for (option, value) in [("--max-sessions", "0"), ("--max-workers-per-session", "-1")] {
+            assert!(read(&[option, value]).is_err(), "{option} {value}");
         }
     }
 

@@ -22,7 +22,9 @@ use super::{
 };
 use crate::{
     addresses::HostAddresses,
-    net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, TlsRefused, accept, refuse_hasty},
+    net::{
+        AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, TlsRefused, accept, refuse_hasty,
+    },
     wire::{
         AgentReply, Hello, Limits, LoadReport, MAX_MESSAGE, MAX_PAYLOAD, Refusal, RefusalCode,
         Welcome, WorkerOffer,
@@ -178,8 +180,8 @@ impl Server {
         drop(shaking);
         match shaken {
             Ok(Ok(Some(mut done))) => done.ended().await,
-            Ok(Ok(None)) => {}
-            Ok(Err(HandshakeError::Hasty(_))) => {}
+            // What exceeds a limit is counted, and logged now and then.
+            Ok(Ok(None) | Err(HandshakeError::Hasty(_))) => {}
             Ok(Err(problem)) => {
                 if let HandshakeError::Link(LinkLost::TooLong(text)) = &problem {
                     self.shared.counters.hit(Limit::FrameBytes, text);

@@ -192,13 +192,12 @@ impl Options {
             Some(configured) => Some(configured),
             None => self.time_limit(CALL_TIMEOUT_MS)?,
         };
-        let call = match configured {
-            Some(configured) => configured.into(),
-            None => {
-                // Outages do not count, so calls end even where sessions never do.
-                let session = self.session_timeout()?.and_then(Option::from);
-                Some(session.unwrap_or(SESSION_TIMEOUT) + CALL_MARGIN)
-            }
+        let call = if let Some(configured) = configured {
+            configured.into()
+        } else {
+            // Outages do not count, so calls end even where sessions never do.
+            let session = self.session_timeout()?.and_then(Option::from);
+            Some(session.unwrap_or(SESSION_TIMEOUT) + CALL_MARGIN)
         };
         Ok(Deadlines { connect: self.connect_timeout()?, call })
     }

@@ -80,8 +80,8 @@ fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
     let Placement { spread, rules } = placement;
     let in_place = if spread.max_parts == 1 { "1" } else { "0" };
     options.environment.insert(config::EXEC_IN_PLACE.to_owned(), in_place.to_owned());
-    let core =
-        Core::start_with(book, deadlines, spread, rules).map_err(|error| other(error.to_string()))?;
+    let core = Core::start_with(book, deadlines, spread, rules)
+        .map_err(|error| other(error.to_string()))?;
     let connections = config::connect(&core, &options, ConnectionSettings::Environment)
         .map_err(|error| other(error.to_string()))?;
     for connection in connections {

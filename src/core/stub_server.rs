@@ -354,11 +354,7 @@ async fn write_to_stub(
     }
 }
 
-async fn send_end(
-    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
-    exit: &Exit,
-    why: &[String],
-) {
+async fn send_end(writer: &mut (impl tokio::io::AsyncWrite + Unpin), exit: &Exit, why: &[String]) {
     let mut message = Vec::new();
     for why in why {
         let line = format!("mediasoup-horizontal: {why}\n");

@@ -216,7 +216,8 @@ impl VirtualWorker {
     fn undo(&mut self, part: PartId, app: &AppRequest, out: &mut Vec<Output>) {
         match &app.effect {
             Effect::Create { id, .. } if app.registered => {
-                let Some(object) = self.objects.get(id).filter(|object| object.part == part).cloned()
+                let Some(object) =
+                    self.objects.get(id).filter(|object| object.part == part).cloned()
                 else {
                     return;
                 };

@@ -16,12 +16,7 @@ use super::{
     Fate, Object, ObjectKind, Output, PartId, VirtualWorker, facts::TransportKind, pipes::Own,
     refuse, requests::Pending, tracking::Effect,
 };
-use crate::channel::{
-    Envelope, Message,
-    compose,
-    fbs::request::Method,
-    method,
-};
+use crate::channel::{Envelope, Message, compose, fbs::request::Method, method};
 
 /// What becomes of a virtual worker that loses one of several parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -36,7 +36,9 @@ pub struct Gathers {
 
 impl Gathers {
     /// Those that wait: their numbers here and in the library, and the parts that they wait for.
-    pub fn unanswered(&self) -> impl Iterator<Item = (u64, u32, impl Iterator<Item = PartId> + Clone)> {
+    pub fn unanswered(
+        &self,
+    ) -> impl Iterator<Item = (u64, u32, impl Iterator<Item = PartId> + Clone)> {
         self.by_id.iter().map(|(id, one)| (*id, one.library_id, one.left.iter().copied()))
     }
 

@@ -16,6 +16,8 @@ use crate::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(40);
+/// Just before it.
+const BEFORE: Duration = Duration::from_secs(39);
 const LONG: Duration = Duration::from_secs(45);
 const FAR: PartId = PartId(1);
 
@@ -58,7 +60,7 @@ fn a_call_names_what_was_asked_where_and_why_and_its_late_answer_is_dropped() {
     fleet.ok(Method::WorkerCreateRouter, "", bodies::create_router("r"));
     fleet.held.insert(HOME);
     let dump = fleet.ask(Method::RouterDump, "r", None);
-    fleet.wait(TIMEOUT - Duration::from_secs(1));
+    fleet.wait(BEFORE);
     assert_eq!(fleet.answer(dump), None, "not before its time");
     let usage = fleet.ask(Method::WorkerGetResourceUsage, "", None);
     fleet.wait(Duration::from_secs(4));
@@ -73,7 +75,12 @@ fn a_call_names_what_was_asked_where_and_why_and_its_late_answer_is_dropped() {
     let Some(Ok(Some(body))) = fleet.answer(usage) else { panic!("its own answer") };
     assert!(matches!(body, response::Body::WorkerResourceUsageResponse(_)));
     assert_eq!(fleet.answer(dump), None, "the late one is dropped");
-    assert_eq!(fleet.diagnostics.len(), 2, "that it hangs and that it speaks: {:?}", fleet.diagnostics);
+    assert_eq!(
+        fleet.diagnostics.len(),
+        2,
+        "that it hangs and that it speaks: {:?}",
+        fleet.diagnostics
+    );
     assert!(fleet.diagnostics[1].contains("ws://10.0.0.2 speaks again"));
     ends_clean(fleet);
 }
@@ -215,9 +222,9 @@ fn answers_of_several_do_without_the_one_that_hangs() {
     fleet.held.insert(PartId(2));
     let dump = fleet.ask(Method::RouterDump, "r", None);
     let pause = fleet.ask(Method::ProducerPause, "p", None);
-    fleet.wait(TIMEOUT - Duration::from_secs(1));
+    fleet.wait(BEFORE);
     assert_eq!((fleet.answer(dump), fleet.answer(pause)), (None, None));
-    fleet.wait(LONG - TIMEOUT);
+    fleet.wait(Duration::from_secs(5));
     let Some(Ok(Some(response::Body::RouterDumpResponse(dump)))) = fleet.answer(dump) else {
         panic!("a dump")
     };
