@@ -205,6 +205,11 @@ export declare class IncompatibleConnectionError extends Error {
 export interface HorizontalOptions {
   /** How long `createWorker` looks for a worker. Default 10000. */
   connectTimeoutMs?: number;
+  /**
+   * How long a call may wait for the answer of a mediasoup-worker that can be reached. Default: 10 s
+   * more than the session timeout, 40000.
+   */
+  callTimeoutMs?: number | 'infinite';
   /** Further addresses and names of the app's own host. */
   selfAddresses?: string[];
   /**

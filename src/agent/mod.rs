@@ -8,7 +8,9 @@ pub mod admin;
 pub mod cli;
 
 mod addresses;
+mod brake;
 mod drain;
+mod limits;
 mod listener;
 mod local_workers;
 mod options;
@@ -22,6 +24,7 @@ mod workers;
 
 pub use addresses::{AddressOptions, AddressProblem};
 pub use drain::{AgentState, DrainOrder, Draining, IsClosing};
+pub use limits::{Limit, LimitCounters, LimitExceeded, Limits};
 pub use listener::{Agent, AgentError, Missing};
 pub use local_workers::LocalWorkers;
 pub use options::AgentOptions;

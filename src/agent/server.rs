@@ -9,13 +9,15 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use uuid::Uuid;
 
 use super::{
-    AgentOptions, WorkerSource,
+    AgentOptions, Limit, LimitCounters, LimitExceeded, WorkerSource,
+    brake::TokenBrake,
     drain::Drain,
+    limits::retry_seconds,
     roster::Roster,
     session::Session,
     sessions::{Handle, Request, Resumable, Sessions},
@@ -23,7 +25,9 @@ use super::{
 use crate::{
     addresses::HostAddresses,
     compatibility::FEATURES,
-    net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, TlsRefused, accept},
+    net::{
+        AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, TlsRefused, accept, refuse_hasty,
+    },
     wire::{
         AgentReply, Hello, Limits, LoadReport, MAX_MESSAGE, MAX_PAYLOAD, Refusal, RefusalCode,
         Welcome, WorkerOffer,
@@ -67,6 +71,8 @@ pub(super) struct Shared {
     pub(super) drain: Drain,
     session_slots: Arc<Semaphore>,
     pub(super) sessions: Sessions,
+    brake: TokenBrake,
+    pub(super) counters: LimitCounters,
     /// Measures the workers of every session.
     pub(super) sampler: CpuSampler,
     pub(super) stopping: watch::Sender<bool>,
@@ -103,6 +109,8 @@ impl Server {
             drain: Drain::default(),
             session_slots: slots(options.max_sessions),
             sessions: Sessions::default(),
+            brake: TokenBrake::default(),
+            counters: LimitCounters::default(),
             sampler: CpuSampler::default(),
             stopping: watch::Sender::new(false),
             host: HostIdentity::of_this_process(),
@@ -128,6 +136,11 @@ impl Server {
         self.shared.load()
     }
 
+    /// How often each limit was reached.
+    pub fn limits(&self) -> &LimitCounters {
+        &self.shared.counters
+    }
+
     /// Ends every session: workers' inputs close, they have the grace time, then they are killed.
     pub fn stop(&self) {
         self.shared.stopping.send_replace(true);
@@ -144,14 +157,16 @@ impl Server {
 
     /// Serves one connection to its end. `peer` is where it comes from.
     pub async fn serve(&self, transport: BoxedTransport, peer: IpAddr) {
-        self.serve_once(async { Ok(transport) }, peer).await;
+        self.serve_once(async { Ok(transport) }, peer, ()).await;
     }
 
     /// As [`Self::serve`], with something before that the peer must get through in the same time.
+    /// `shaking` is dropped at the end of the handshake.
     pub(super) async fn serve_once(
         &self,
         opened: impl Future<Output = Result<BoxedTransport, TlsRefused>>,
         peer: IpAddr,
+        shaking: impl Send,
     ) {
         let limit = self.shared.options.timing.handshake;
         let peer = peer.to_canonical();
@@ -164,10 +179,18 @@ impl Server {
                 _ = stopping.wait_for(|stopping| *stopping) => Ok(None),
             }
         };
-        match timeout(limit, handshake).await {
+        let shaken = timeout(limit, handshake).await;
+        drop(shaking);
+        match shaken {
             Ok(Ok(Some(mut done))) => done.ended().await,
-            Ok(Ok(None)) => {}
-            Ok(Err(problem)) => tracing::info!(%peer, %problem, "not let in"),
+            // What exceeds a limit is counted, and logged now and then.
+            Ok(Ok(None) | Err(HandshakeError::Hasty(_))) => {}
+            Ok(Err(problem)) => {
+                if let HandshakeError::Link(LinkLost::TooLong(text)) = &problem {
+                    self.shared.counters.hit(Limit::FrameBytes, text);
+                }
+                tracing::info!(%peer, %problem, "not let in");
+            }
             Err(_) => tracing::info!(%peer, ?limit, "no handshake in time"),
         }
     }
@@ -178,7 +201,7 @@ impl Server {
         transport: BoxedTransport,
         peer: IpAddr,
     ) -> Result<Option<Done>, HandshakeError> {
-        let mut link = accept(transport, &self.shared.options.current_tokens()).await?;
+        let mut link = self.let_in(transport, peer).await?;
         let text = link.receive_text().await?;
         let admitted = match Hello::parse(&text) {
             Err(problem) => Err(Refusal::from(problem)),
@@ -204,6 +227,29 @@ impl Server {
                 Ok(None)
             }
         }
+    }
+
+    /// The HTTP part, where tokens are shown.
+    async fn let_in(
+        &self,
+        transport: BoxedTransport,
+        peer: IpAddr,
+    ) -> Result<Link, HandshakeError> {
+        let Shared { options, brake, counters, .. } = self.shared.as_ref();
+        let limits = &options.limits;
+        if let Err(error) = brake.check(peer, Instant::now(), limits) {
+            let error = counters.exceeded(error);
+            if let LimitExceeded::WrongTokens { retry_after, .. } = error {
+                let (why, seconds) = (error.to_string(), retry_seconds(retry_after));
+                refuse_hasty(transport, &why, seconds).await.map_err(AcceptError::Io)?;
+            }
+            return Err(error.into());
+        }
+        let accepted = accept(transport, &options.current_tokens()).await;
+        if let Err(AcceptError::WrongToken) = accepted {
+            brake.wrong(peer, Instant::now(), limits);
+        }
+        Ok(accepted?)
     }
 
     /// Finds the session that the controller wants to resume, or opens one.
@@ -233,7 +279,11 @@ impl Server {
         let slot = Arc::clone(&self.shared.session_slots).try_acquire_owned();
         let slot = slot.map_err(|_| Refusal {
             code: RefusalCode::Busy,
-            message: format!("it has {} sessions already", self.shared.options.max_sessions),
+            message: self
+                .shared
+                .counters
+                .exceeded(LimitExceeded::Sessions { max: self.shared.options.max_sessions })
+                .to_string(),
         })?;
         let (id, handle, requests) = self.shared.sessions.open(&hello.controller, peer);
         tracing::info!(
@@ -372,6 +422,8 @@ enum HandshakeError {
     Tls(#[from] TlsRefused),
     #[error(transparent)]
     Accept(#[from] AcceptError),
+    #[error(transparent)]
+    Hasty(#[from] LimitExceeded),
     #[error(transparent)]
     Link(#[from] LinkLost),
 }

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::{
+    Limit,
     drain::{Draining, notice},
     server::Shared,
     sessions::{About, Request, Resumable},
@@ -131,6 +132,14 @@ impl Session {
                 None
             }
             End::Lost(lost) => {
+                let reached = match lost {
+                    LinkLost::TooLong(_) => Some(Limit::FrameBytes),
+                    LinkLost::Unacknowledged { .. } => Some(Limit::UnacknowledgedBytes),
+                    _ => None,
+                };
+                if let Some(limit) = reached {
+                    self.shared.counters.hit(limit, &lost.to_string());
+                }
                 tracing::warn!(session, problem = %lost, "the session cannot go on");
                 lost.goodbye()
             }
@@ -301,7 +310,9 @@ async fn hear(link: Option<&mut Attached>) -> Result<Frame, LinkLost> {
         return std::future::pending().await;
     };
     tokio::select! {
-        // Cancel-safe: it only polls the writing task.
+        biased;
+        // Cancel-safe: it only polls the writing task. First, since it knows why it ends, and the
+        // reader only hears the peer's echo.
         lost = writer.lost() => Err(lost),
         // Cancel-safe, as `LinkReader::next` tells.
         frame = reader.next() => frame,

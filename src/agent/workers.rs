@@ -4,10 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
-use super::server::Shared;
+use super::{LimitExceeded, brake::Bucket, server::Shared};
 use crate::{
     addresses::HostAddresses,
     connection::{
@@ -23,9 +23,6 @@ const SIGKILL: i32 = 9;
 
 /// How many loads of each kind a report has at most, so that it fits into what may be said.
 const LOADS_MAX: usize = 2048;
-
-/// How many refusals may wait for a controller that does not read.
-const PENDING_REFUSALS: usize = 64;
 
 /// What a worker's forwarding task is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +48,7 @@ pub(super) struct Workers {
     gone: mpsc::UnboundedSender<u32>,
     table: HashMap<u32, Worker>,
     refusals: Arc<Semaphore>,
+    rate: Bucket,
     patience: Patience,
 }
 
@@ -63,9 +61,12 @@ impl Workers {
         gone: mpsc::UnboundedSender<u32>,
     ) -> Self {
         let patience = Patience::new(shared.options.timing.stall);
-        let refusals = Arc::new(Semaphore::new(PENDING_REFUSALS));
+        let limits = &shared.options.limits;
+        let refusals = limits.spawns_in_flight.min(Semaphore::MAX_PERMITS);
+        let refusals = Arc::new(Semaphore::new(refusals));
+        let rate = Bucket::new(limits.spawn_burst, limits.spawns_per_second, Instant::now());
         let table = HashMap::new();
-        Self { shared, session, addresses, outbound, gone, table, refusals, patience }
+        Self { shared, session, addresses, outbound, gone, table, refusals, rate, patience }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -127,8 +128,9 @@ impl Workers {
         }
     }
 
-    fn start(&self, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {
-        let Shared { source, roster, stopping, drain, .. } = self.shared.as_ref();
+    fn start(&mut self, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {
+        let Shared { source, roster, stopping, drain, options, counters, .. } =
+            self.shared.as_ref();
         if *stopping.borrow() {
             return Err(SpawnError::Unreachable("it is about to end".to_owned()));
         }
@@ -139,6 +141,13 @@ impl Workers {
                 "it drains and takes no new workers; another agent must, or its drain be cancelled"
                     .to_owned(),
             ));
+        }
+        let limits = &options.limits;
+        let full = |error| SpawnError::Full(counters.exceeded(error).to_string());
+        let (bytes, max) = (request.args.iter().map(String::len).sum(), limits.argument_bytes);
+        if bytes > max {
+            let error = counters.exceeded(LimitExceeded::ArgumentBytes { bytes, max });
+            return Err(SpawnError::WrongSettings(error.to_string()));
         }
         let offers = source.offers();
         let same_version: Vec<_> =
@@ -157,10 +166,18 @@ impl Workers {
                 request.version, same_version[0].schema, request.fingerprint
             )));
         }
+        if let Some(max) = limits.workers_per_session
+            && self.table.len() >= max
+        {
+            return Err(full(LimitExceeded::WorkersPerSession { max }));
+        }
         let Some(place) = place else {
-            let max = roster.max();
-            return Err(SpawnError::Full(format!("it runs {max} of {max} workers")));
+            return Err(full(LimitExceeded::Workers { max: roster.max() }));
         };
+        if let Err(retry_after) = self.rate.take(Instant::now()) {
+            let (per_second, burst) = (limits.spawns_per_second, limits.spawn_burst);
+            return Err(full(LimitExceeded::SpawnRate { per_second, burst, retry_after }));
+        }
         let number = place.number();
         // The place is the guard: it is free again when the process is gone, not before.
         let link = source.start(request, self.addresses.clone(), Box::new(place))?;
@@ -173,8 +190,10 @@ impl Workers {
         let frame = Frame::about(handle, Body::Failed(error.into()));
         if self.outbound.try_send(frame.clone()) == Err(TrySendError::Full) {
             let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
-                let problem = "many SPAWN frames whose answers are not read".to_owned();
-                return Err(LinkLost::Protocol(problem));
+                let max = self.shared.options.limits.spawns_in_flight;
+                let error = LimitExceeded::SpawnsInFlight { max };
+                let error = self.shared.counters.exceeded(error);
+                return Err(LinkLost::Protocol(error.to_string()));
             };
             let outbound = self.outbound.clone();
             tokio::spawn(async move {

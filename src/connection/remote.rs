@@ -20,7 +20,8 @@ use tokio::{
 pub use options::{AppIdentity, InvalidOptions, RemoteOptions};
 
 use super::{
-    BoxFuture, Connection, ConnectionState, HostLoad, Load, SpawnError, SpawnRequest, WorkerLink,
+    BoxFuture, Connection, ConnectionState, HostLoad, Load, Loss, SpawnError, SpawnRequest,
+    WorkerLink,
 };
 use crate::{
     addresses::HostAddresses,
@@ -75,6 +76,8 @@ struct Shared {
     state: watch::Sender<ConnectionState>,
     /// As the agent told them last.
     addresses: watch::Sender<Option<HostAddresses>>,
+    /// The last session that was lost.
+    loss: parking_lot::Mutex<Option<Loss>>,
     /// What the connection's clock counts from.
     began: Instant,
 }
@@ -89,6 +92,13 @@ impl Shared {
         if changed {
             tracing::info!(url = %self.options.url, draining, "drain");
         }
+    }
+
+    /// A session is lost; its workers are about to hear of it.
+    fn session_lost(&self, reason: &str) {
+        let mut loss = self.loss.lock();
+        let number = loss.as_ref().map_or(1, |loss| loss.number + 1);
+        *loss = Some(Loss { number, reason: reason.to_owned() });
     }
 }
 
@@ -123,6 +133,7 @@ impl RemoteConnection {
             closed: watch::Sender::new(false),
             state: watch::Sender::new(ConnectionState::Connecting),
             addresses: watch::Sender::new(None),
+            loss: parking_lot::Mutex::default(),
             began: Instant::now(),
         });
         let manager = Manager::new(Arc::clone(&shared), dialer, received);
@@ -228,6 +239,10 @@ impl Connection for RemoteConnection {
 
     fn state(&self) -> watch::Receiver<ConnectionState> {
         self.shared.state.subscribe()
+    }
+
+    fn last_loss(&self) -> Option<Loss> {
+        self.shared.loss.lock().clone()
     }
 
     fn problem(&self) -> Option<SpawnError> {

@@ -1,6 +1,7 @@
 //! The virtual worker: what the library takes for its mediasoup-worker. A state machine without
 //! I/O: messages in, messages out.
 
+mod calls;
 mod closes;
 mod deaths;
 mod facts;
@@ -8,6 +9,7 @@ mod gather;
 mod growth;
 mod idle;
 mod known;
+mod lost;
 mod merge;
 mod objects;
 mod parts;
@@ -40,11 +42,13 @@ pub use self::{
 };
 
 use self::{
+    calls::Calls,
     facts::Facts,
     gather::Gathers,
     growth::Growth,
     idle::Naps,
     known::Known,
+    lost::LostObjects,
     parts::Parts,
     pipes::Pipes,
     refusals::{refuse, refuse_as, refuse_malformed},
@@ -112,6 +116,8 @@ pub struct VirtualWorker {
     gathers: Gathers,
     known: Known,
     growth: Growth,
+    calls: Calls,
+    lost: LostObjects,
     /// The settings that further parts start with.
     settings: Option<worker::UpdateSettingsRequest>,
     /// `WORKER_CLOSE` left.
@@ -139,6 +145,8 @@ impl VirtualWorker {
             gathers: Gathers::default(),
             known: Known::default(),
             growth: Growth::default(),
+            calls: Calls::default(),
+            lost: LostObjects::default(),
             settings: None,
             closing: false,
             now: Duration::ZERO,
@@ -206,6 +214,7 @@ impl VirtualWorker {
                 return;
             }
         };
+        self.heard_of(part, out);
         match message.envelope() {
             Envelope::Response(response) => self.response(part, response, message, out),
             Envelope::Notification(notification) => {
@@ -258,6 +267,7 @@ impl VirtualWorker {
     }
 
     fn request(&mut self, message: Message, out: &mut Vec<Output>) {
+        self.calls.begin(self.now);
         if self.spreads() {
             return self.route(message, out);
         }
@@ -359,6 +369,7 @@ impl VirtualWorker {
             Some(Pending::Own(own)) => {
                 self.own_answer(part, own, response.accepted, &message, out);
             }
+            Some(Pending::Late) => {}
             None => out.push(Output::Diagnostic(format!(
                 "dropped an answer to request {} that nobody waits for",
                 response.id
@@ -488,11 +499,13 @@ impl VirtualWorker {
         self.rest_pipes(out);
         self.end_shadows(out);
         self.close_empty_parts(out);
+        self.end_overdue_calls(out);
     }
 
     /// When [`VirtualWorker::tick`] has something to do, if it has.
     pub fn next_tick(&self) -> Option<Duration> {
-        let times = [self.next_rest(), self.next_shadow(), self.next_empty_part()];
+        let calls = self.next_look_at_calls();
+        let times = [self.next_rest(), self.next_shadow(), self.next_empty_part(), calls];
         times.into_iter().flatten().min()
     }
 }
