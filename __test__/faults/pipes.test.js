@@ -195,47 +195,52 @@ describe('between hosts', () => {
         [agent2, agent1],
       ],
     },
-  ])('nothing gets through for 3 s, $what: media and messages go on afterwards', async ({ cut }) => {
-    const both = /** @type {[Host, Host][]} */ (cut);
-    const sending = sendMessages();
-    const quiet = far().filter(({ source }) =>
-      both.some(([from]) => source.transport.tuple.localAddress === addressOf(from)),
-    );
-    const loud = ways.filter((way) => !quiet.includes(way));
+  ])(
+    'nothing gets through for 3 s, $what: media and messages go on afterwards',
+    async ({ cut }) => {
+      const both = /** @type {[Host, Host][]} */ (cut);
+      const sending = sendMessages();
+      const quiet = far().filter(({ source }) =>
+        both.some(([from]) => source.transport.tuple.localAddress === addressOf(from)),
+      );
+      const loud = ways.filter((way) => !quiet.includes(way));
 
-    for (const [from, to] of both) {
-      await network.impair(from, to, BLACK_HOLE);
-    }
-    // The cut itself, during which all others are heard.
-    await pause(CUT_MS);
-    await Promise.all(loud.map(({ heard }) => heard.hears(heard.payloads.length)));
-    const before = quiet.map(({ heard }) => heard.payloads.length);
+      for (const [from, to] of both) {
+        await network.impair(from, to, BLACK_HOLE);
+      }
+      // The cut itself, during which all others are heard.
+      await pause(CUT_MS);
+      await Promise.all(loud.map(({ heard }) => heard.hears(heard.payloads.length)));
+      const before = quiet.map(({ heard }) => heard.payloads.length);
 
-    // One stream of messages goes each way.
-    expect(streams.filter(({ waiting }) => waiting > 0).length).toBeGreaterThanOrEqual(both.length);
-    for (const [from, to] of both) {
-      expect(await lostBetween(from, to)).toBeGreaterThan(RATE);
-    }
-    await network.impairAll({});
-    await Promise.all(
-      quiet.map(({ heard }, i) => heard.hears(/** @type {number} */ (before[i]) + RATE)),
-    );
-    await Promise.all(
-      quiet.filter(({ heard }) => heard.consumer.kind === 'video').map(keyFrameComes),
-    );
-    await sending;
-    await expectAllMessages();
-    expect(ways.every(({ heard }) => heard.order.duplicates === 0)).toBe(true);
-    expect(events).toEqual([]);
-    // Who was not cut off lost nothing.
-    for (const source of sources) {
-      source.stop();
-    }
-    for (const { source, heard } of loud) {
-      await heard.hearsEnd(source.stream);
-      expectRepaired(source.stream, heard);
-    }
-  });
+      // One stream of messages goes each way.
+      expect(streams.filter(({ waiting }) => waiting > 0).length).toBeGreaterThanOrEqual(
+        both.length,
+      );
+      for (const [from, to] of both) {
+        expect(await lostBetween(from, to)).toBeGreaterThan(RATE);
+      }
+      await network.impairAll({});
+      await Promise.all(
+        quiet.map(({ heard }, i) => heard.hears(/** @type {number} */ (before[i]) + RATE)),
+      );
+      await Promise.all(
+        quiet.filter(({ heard }) => heard.consumer.kind === 'video').map(keyFrameComes),
+      );
+      await sending;
+      await expectAllMessages();
+      expect(ways.every(({ heard }) => heard.order.duplicates === 0)).toBe(true);
+      expect(events).toEqual([]);
+      // Who was not cut off lost nothing.
+      for (const source of sources) {
+        source.stop();
+      }
+      for (const { source, heard } of loud) {
+        await heard.hearsEnd(source.stream);
+        expectRepaired(source.stream, heard);
+      }
+    },
+  );
 
   test('a narrow way between hosts costs packets, and nothing else', async () => {
     // Less than the sources send.

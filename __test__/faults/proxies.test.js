@@ -247,7 +247,10 @@ describe('a relay', () => {
     await hears(a);
     expect(b.heard).toEqual([`question 127.0.2.1:${a.port}`]);
     expect(a.heard).toEqual([`answer 127.0.2.2:${b.port}`]);
-    expect(relay.counts).toEqual({ 'a to b': { passed: 1, lost: 0 }, 'b to a': { passed: 1, lost: 0 } });
+    expect(relay.counts).toEqual({
+      'a to b': { passed: 1, lost: 0 },
+      'b to a': { passed: 1, lost: 0 },
+    });
   });
 
   test('loses what goes one way, and passes the other way and what others send', async () => {
