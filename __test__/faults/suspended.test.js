@@ -9,6 +9,7 @@ const { hosts } = require('../network/lib/hosts');
 const { Load } = require('../../benches/lib/soak/load');
 const { MEDIA_CODECS } = require('../../benches/lib/options');
 const { TestAgent } = require('../support/agent');
+const { FaultyLink } = require('./lib/faulty-link');
 
 /** @import { Worker } from 'mediasoup-upstream/types' */
 
@@ -19,9 +20,9 @@ const HERE = { ...hosts.app, ip: '127.0.0.1' };
 const QUICK = { heartbeatMs: 200, silenceMs: 800, silentWindowMs: 500 };
 /** Of the soak's rates. */
 const SHARE = 0.1;
-/** Longer than the session timeout of whoever sleeps. */
-const SLEEP_MS = 3_000;
-const SHORT_TIMEOUT = 1;
+/** Longer than the session timeout of whoever sleeps, in seconds. */
+const SLEEP_MS = 4_000;
+const SHORT_TIMEOUT = 2;
 /** An agent waits for 4 s until silence is a loss. */
 const LOSS_MS = 15_000;
 
@@ -30,6 +31,8 @@ describe('the agent was suspended', () => {
   let fleet;
   /** @type {Load | undefined} */
   let load;
+  /** @type {FaultyLink} */
+  let link;
 
   afterEach(async () => {
     load?.close();
@@ -37,6 +40,7 @@ describe('the agent was suspended', () => {
       process.kill(/** @type {number} */ (pid), 'SIGCONT');
     }
     await fleet?.close();
+    link.close();
     [fleet, load] = [undefined, undefined];
   });
 
@@ -45,7 +49,13 @@ describe('the agent was suspended', () => {
    * @param {Partial<import('../..').RemoteConnectionOptions>} connection
    */
   async function open(args, connection) {
-    fleet = await Fleet.open({ agents: [{ host: HERE, args }], connection });
+    const via = async (/** @type {TestAgent} */ { url }) => {
+      link = await FaultyLink.at(url);
+
+      return link.url;
+    };
+
+    fleet = await Fleet.open({ agents: [{ host: HERE, args, via }], connection });
     const [agent] = /** @type {[TestAgent]} */ (fleet.agents);
     const [worker] = /** @type {[Worker]} */ (await fleet.workers());
     const router = await worker.createRouter({ mediaCodecs: MEDIA_CODECS });
@@ -62,8 +72,11 @@ describe('the agent was suspended', () => {
    */
   const kill = ({ pid }, signal) => process.kill(/** @type {number} */ (pid), signal);
 
-  test('a lost link, and nothing else: time that it slept does not count', async () => {
-    // Its own session timeout passes several times while it sleeps.
+  test.each([
+    { what: 'with a link', linked: true },
+    { what: 'while it waited for one', linked: false },
+  ])('$what: nothing is lost, since time that it slept does not count', async ({ linked }) => {
+    // Its own session timeout passes while it sleeps.
     const { agent, worker, load, state } = await open(
       ['--session-timeout', String(SHORT_TIMEOUT)],
       { ...QUICK, sessionTimeoutMs: 'infinite' },
@@ -71,6 +84,10 @@ describe('the agent was suspended', () => {
     const { made } = load.counts.calls;
 
     await until(() => load.counts.calls.made > made, 'calls');
+    if (!linked) {
+      link.forget('agent');
+      await until(() => agent.log.includes('link lost'), 'the loss of the link');
+    }
     kill(agent, 'SIGSTOP');
     await Promise.all([pause(SLEEP_MS), until(() => state() === 'disconnected', 'disconnected')]);
     kill(agent, 'SIGCONT');
@@ -110,6 +127,8 @@ describe('the agent was suspended', () => {
 describe('the app was suspended', () => {
   /** @type {TestAgent} */
   let agent;
+  /** @type {FaultyLink} */
+  let link;
   /** @type {AppProcess} */
   let app;
 
@@ -117,6 +136,7 @@ describe('the app was suspended', () => {
     app.kill('SIGCONT');
     app.kill('SIGKILL');
     await app.ended();
+    link.close();
     await agent.stop();
   });
 
@@ -126,11 +146,12 @@ describe('the app was suspended', () => {
    */
   async function open(args, env) {
     agent = await TestAgent.start({ args });
+    link = await FaultyLink.at(agent.url);
     app = new AppProcess({
       fixture: 'numbering-app.js',
       args: [String(SHARE)],
       mode: AGENT,
-      url: agent.url,
+      url: link.url,
       env: { ...process.env, MEDIASOUP_HORIZONTAL_TOKEN: agent.token, ...env },
     });
     await app.said('open');
@@ -153,11 +174,24 @@ describe('the app was suspended', () => {
     );
   }
 
-  test('a lost link, and nothing else: time that it slept does not count', async () => {
-    // Its own session timeout passes several times while it sleeps.
+  test.each([
+    { what: 'with a link', linked: true },
+    { what: 'while it waited for one', linked: false },
+  ])('$what: nothing is lost, since time that it slept does not count', async ({ linked }) => {
+    // Its own session timeout passes while it sleeps.
     await open([], { MEDIASOUP_HORIZONTAL_SESSION_TIMEOUT_MS: String(SHORT_TIMEOUT * 1_000) });
+    if (!linked) {
+      // It dials again at once, and nobody answers.
+      link.hold();
+      link.cut();
+      await until(() => agent.log.includes('link lost'), 'the loss of the link');
+    }
     app.kill('SIGSTOP');
-    await until(() => agent.log.includes('link lost'), 'the loss of the link', LOSS_MS);
+    await Promise.all([
+      pause(SLEEP_MS),
+      until(() => agent.log.includes('link lost'), 'the loss of the link', LOSS_MS),
+    ]);
+    link.release();
     app.kill('SIGCONT');
     await progress();
     app.tell('stop');
