@@ -40,7 +40,7 @@ describe('links of 100 ms each way, give or take 50 ms', () => {
       await open({ agents: 3, scatter, impairment: FAR, connection: QUICK }),
     );
 
-    await goesOn(100);
+    await goesOn(60);
     expect(room?.states).toEqual(['connected', 'connected', 'connected']);
     await expectFaultless();
   });
@@ -85,7 +85,7 @@ describe('a link is lost, and back in time', () => {
       await open({ agents: 2, connection: QUICK }),
     );
 
-    for (const ms of [SHORT_MS, LONG_MS, SHORT_MS]) {
+    for (const ms of [SHORT_MS, LONG_MS]) {
       await goesOn();
       for (const link of links) {
         if (cut.hold) {
