@@ -12,11 +12,14 @@ const { FaultyLink } = require('./lib/faulty-link');
 jest.setTimeout(90_000);
 
 const SESSION_TIMEOUT_MS = 1_500;
+const CONNECT_TIMEOUT_MS = 1_000;
 
 /** @type {AgentProcess[]} */
 let agents;
 /** @type {FaultyLink} */
 let link;
+/** All of them. @type {FaultyLink[]} */
+let links;
 /** @type {Horizontal} */
 let horizontal;
 /** @type {Worker} */
@@ -27,13 +30,13 @@ let events;
 let errors;
 
 beforeEach(() => {
-  [agents, events, errors] = [[], [], []];
+  [agents, links, events, errors] = [[], [], [], []];
 });
 
 afterEach(async () => {
   horizontal.mediasoup.setLogEventListeners(undefined);
   horizontal.close();
-  link.close();
+  links.forEach((one) => void one.close());
   for (const agent of agents) {
     agent.kill('SIGKILL');
     await agent.ended();
@@ -49,11 +52,20 @@ async function startAgent(listen) {
   return agent;
 }
 
+/** @param {AgentProcess} agent */
+async function openLink(agent) {
+  const opened = await FaultyLink.at(await agent.url());
+
+  links.push(opened);
+
+  return opened;
+}
+
 /** @param {Partial<RemoteConnectionOptions>} options */
 async function open(options) {
   const agent = await startAgent();
 
-  link = await FaultyLink.at(await agent.url());
+  link = await openLink(agent);
   horizontal = new Horizontal([new RemoteConnection({ url: link.url, ...options })]);
   horizontal.mediasoup.setLogEventListeners({
     onerror: (_namespace, log) => errors.push(log),
@@ -106,4 +118,29 @@ test('the agent was restarted: `died` at the first new link, and the next create
 
   expect((await next.dump()).pid).toBe(next.pid);
   expect(errors.some((line) => line.includes('it has lost the session'))).toBe(true);
+});
+
+test('createWorker() while no agent can be reached: waits, then an Error that names each and why', async () => {
+  const [silent, refusing] = [await startAgent(), await startAgent()];
+
+  link = await openLink(silent);
+  link.hold();
+  const gone = await openLink(refusing);
+
+  gone.down();
+  horizontal = new Horizontal([link.url, gone.url], { connectTimeoutMs: CONNECT_TIMEOUT_MS });
+  const began = performance.now();
+  const error = await within(
+    horizontal.mediasoup.createWorker().then(
+      () => undefined,
+      (reason) => reason,
+    ),
+    'a rejection',
+  );
+
+  expect(performance.now() - began).toBeGreaterThanOrEqual(CONNECT_TIMEOUT_MS);
+  expect(error).toBeInstanceOf(Error);
+  expect(error.message).toContain(`${link.url}: no`);
+  expect(error.message).toContain(gone.url);
+  expect(error.message).toContain('reset');
 });
