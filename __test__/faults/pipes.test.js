@@ -30,7 +30,7 @@ const MESSAGES = 200;
 let network;
 /** @type {Scattered} */
 let scattered;
-/** One on each host. @type {Source[]} */
+/** Video and audio on each host. @type {Source[]} */
 let sources;
 /** One on each host. @type {Listener[]} */
 let listeners;
@@ -48,7 +48,6 @@ beforeEach(async () => {
   for (let mark = 0; mark < 2; mark++) {
     sources.push(await scattered.source([{ kind: 'video', mark, rate: RATE }]));
   }
-  // A third and a fourth, of which each is on another host as well.
   for (let mark = 2; mark < 4; mark++) {
     sources.push(await scattered.source([{ kind: 'audio', mark, rate: RATE }]));
   }

@@ -8,7 +8,8 @@ const net = require('node:net');
 /** Where what goes through a proxy comes from. @typedef {'controller' | 'agent'} Side */
 
 /**
- * What a proxy does with what comes from one side of a connection, to the other side of it.
+ * What a proxy does with what comes from one side of a connection, to the other side of it. The
+ * source is where it comes from, for those who must hold it up.
  *
  * @typedef {(to: Socket, from: Side, source: Socket) => (data: Buffer) => void} Passage
  */
