@@ -6,6 +6,7 @@ const { parseCommand } = require('../examples/lib/command-line');
 const { startAgent, stopAgents } = require('./lib/failover/agents');
 const { killAgent } = require('./lib/failover/killed-agent');
 const { killApp } = require('./lib/failover/killed-app');
+const { killPart } = require('./lib/failover/killed-part');
 const { loseHost } = require('./lib/failover/vanished-host');
 const { describeMachine } = require('./lib/machine');
 const { median } = require('./lib/statistics');
@@ -13,7 +14,8 @@ const { stopSignal } = require('./lib/stop-signal');
 
 const HELP = `Usage: npm run bench -- failover [options]
 
-How soon the loss of an agent, of its host and of an app is noticed, in milliseconds.
+How soon the loss of an agent, of its host and of an app is noticed, in milliseconds, and whether that
+is within the bounds. Of an app, nothing is left on its agents: no process, port, file or descriptor.
 
   --rounds N           How often each is tried. Default 5.
   --session-timeout S  How long the app and agents wait for each other. Default 30.
@@ -27,6 +29,7 @@ const AGENT_DIED_MS = 1_000;
 const DISCONNECTED_MS = 5_000;
 /** From the session timeout on: until silence is a loss, and until hanging workers are killed. */
 const GRACE_MS = 5_000;
+const TEXT_LENGTH = 52;
 
 /**
  * @typedef {object} Result
@@ -51,9 +54,11 @@ async function run({ rounds, sessionTimeoutMs }, signal) {
   try {
     progress('agents are killed');
     const killed = [];
+    const parts = [];
 
     for (let i = 0; i < rounds; i++) {
       killed.push(await killAgent(signal));
+      parts.push(await killPart(signal));
     }
     progress(`hosts vanish, for ${sessionTimeoutMs / 1_000} s and more`);
     const lost = await loseHosts(rounds, sessionTimeoutMs, signal);
@@ -64,6 +69,7 @@ async function run({ rounds, sessionTimeoutMs }, signal) {
     const freed = await all(rounds, () => killApp(sessionTimeoutMs, signal));
     const results = [
       summarize('an agent is killed: died', killed, [0, AGENT_DIED_MS]),
+      summarize('an agent with a part is killed: its transport closed', parts, [0, AGENT_DIED_MS]),
       summarize('a host vanishes: disconnected', disconnected, [0, DISCONNECTED_MS]),
       summarize('a host vanishes: died', died, [sessionTimeoutMs, late]),
       summarize('an app is killed: nothing left on its agents', freed, [sessionTimeoutMs, late]),
@@ -144,12 +150,12 @@ function toText({ rounds, results }) {
     const times = [medianMs, shortestMs, longestMs].map((ms) => String(ms).padStart(8)).join('');
     const bounds = boundsMs[0] ? `${boundsMs[0]} to ${boundsMs[1]} ms` : `< ${boundsMs[1]} ms`;
 
-    return `${what.padEnd(48)}${times}   ${ok ? 'ok' : 'NOT OK'}: ${bounds}`;
+    return `${what.padEnd(TEXT_LENGTH)}${times}   ${ok ? 'ok' : 'NOT OK'}: ${bounds}`;
   });
 
   return [
     `Milliseconds, of ${rounds} rounds:`,
-    `${''.padEnd(48)}  median shortest longest`,
+    `${''.padEnd(TEXT_LENGTH)}  median shortest longest`,
     ...lines,
   ].join('\n');
 }

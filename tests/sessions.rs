@@ -18,7 +18,7 @@ use support::{
     FakeWorkers, Memory, Wire, agent_options, connected, end_of, message, next_message, pair,
     pair_with, remote_options, request, server, within,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How often the wire is cut in a run.
 const CUTS: u64 = 40;
@@ -119,6 +119,46 @@ async fn a_short_cut_is_not_told_and_a_longer_one_is() {
         assert_eq!(*state.borrow_and_update(), ConnectionState::Connected);
         assert!(connection.load().is_some());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_cut_every_second_is_back_soon_each_time() {
+    let options = RemoteOptions { backoff: doubling(), ..remote_options() };
+    let (_, memory, connection) = pair_with(agent_options(), options);
+    let mut link = within(connection.spawn(request(&[]))).await.unwrap();
+    for _ in 0..CUTS {
+        let next = Instant::now() + seconds(1);
+        memory.wire.send_replace(Wire::Cut);
+        assert!(matches!(within(link.events.recv()).await, Some(WorkerEvent::LinkDown)));
+        sleep(Duration::from_millis(100)).await;
+        let began = Instant::now();
+        memory.wire.send_replace(Wire::Passes);
+        assert!(matches!(within(link.events.recv()).await, Some(WorkerEvent::LinkUp)));
+        assert!(began.elapsed() <= Duration::from_millis(200), "{:?}", began.elapsed());
+        sleep_until(next).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_that_are_lost_as_soon_as_they_are_there_become_rare() {
+    let options = RemoteOptions { backoff: doubling(), ..remote_options() };
+    let (_, memory, connection) = pair_with(agent_options(), options);
+    let mut link = within(connection.spawn(request(&[]))).await.unwrap();
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        let began = Instant::now();
+        memory.wire.send_replace(Wire::Cut);
+        assert!(matches!(within(link.events.recv()).await, Some(WorkerEvent::LinkDown)));
+        memory.wire.send_replace(Wire::Passes);
+        assert!(matches!(within(link.events.recv()).await, Some(WorkerEvent::LinkUp)));
+        waits.push(began.elapsed());
+    }
+    assert!(waits.windows(2).all(|pair| pair[1] >= pair[0] * 2), "{waits:?}");
+}
+
+/// As the real one, without its chances.
+fn doubling() -> Backoff {
+    Backoff::new(|attempt| (Duration::from_millis(100) * (1 << attempt.min(10))).min(seconds(5)))
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ const {
   realWorkers,
   socketsOf,
 } = require('./lib/process-table');
-const { Random } = require('./lib/random');
+const { Random } = require('../support/random');
 
 // Every wait has a deadline of its own, which tells more.
 jest.setTimeout(90_000);

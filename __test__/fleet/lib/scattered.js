@@ -49,12 +49,13 @@ class Scattered {
 
   /**
    * @param {Host[]} [on] Where the agents are. Default: three of them here.
-   * @param {Pick<FleetOptions['agents'][0], 'via'> & Pick<FleetOptions, 'connection'>} [options]
+   * @param {Pick<FleetOptions['agents'][0], 'via'> & Pick<FleetOptions, 'connection'> &
+   *   { argsOf?: (host: Host) => string[] }} [options] Each agent's arguments, by its host.
    * @returns {Promise<Scattered>}
    */
-  static async open(on = [HERE, HERE, HERE], { via, connection } = {}) {
+  static async open(on = [HERE, HERE, HERE], { via, connection, argsOf } = {}) {
     const fleet = await Fleet.open({
-      agents: on.map((host) => ({ host, via })),
+      agents: on.map((host) => ({ host, via, args: argsOf?.(host) })),
       connection,
       horizontal: { placement: 'scatter', maxParts: on.length },
     });

@@ -48,6 +48,14 @@ class CutLink extends TcpProxy {
     }
   }
 
+  /**
+   * @protected
+   * @param {Side} side
+   */
+  isHeld(side) {
+    return this.#held.has(side);
+  }
+
   /** Lets go what was held. */
   release() {
     this.#held.clear();

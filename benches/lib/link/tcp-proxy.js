@@ -8,9 +8,10 @@ const net = require('node:net');
 /** Where what goes through a proxy comes from. @typedef {'controller' | 'agent'} Side */
 
 /**
- * What a proxy does with what comes from one side of a connection, to the other side of it.
+ * What a proxy does with what comes from one side of a connection, to the other side of it. The
+ * source is where it comes from, for those who must hold it up.
  *
- * @typedef {(to: Socket, from: Side) => (data: Buffer) => void} Passage
+ * @typedef {(to: Socket, from: Side, source: Socket) => (data: Buffer) => void} Passage
  */
 
 /**
@@ -34,10 +35,10 @@ class TcpProxy {
 
         return;
       }
-      const far = net.connect(Number(port), hostname);
+      const far = net.connect({ port: Number(port), host: hostname, ...this.origin });
 
-      this.#join(near, far, 'controller', passage(far, 'controller'));
-      this.#join(far, near, 'agent', passage(near, 'agent'));
+      this.#join(near, far, 'controller', passage(far, 'controller', near));
+      this.#join(far, near, 'agent', passage(near, 'agent', far));
     });
   }
 
@@ -63,6 +64,27 @@ class TcpProxy {
    */
   admits() {
     return true;
+  }
+
+  /**
+   * Where connections to what is behind it come from.
+   *
+   * @protected
+   * @returns {{ localAddress?: string }}
+   */
+  get origin() {
+    return {};
+  }
+
+  /**
+   * Told that one side of a connection has ended in order.
+   *
+   * @protected
+   * @param {Socket} to The other end.
+   * @param {Side} _from
+   */
+  ended(to, _from) {
+    to.end();
   }
 
   /**
@@ -101,7 +123,7 @@ class TcpProxy {
     from.setNoDelay();
     from
       .on('data', pass)
-      .on('end', () => to.end())
+      .on('end', () => this.ended(to, side))
       .on('error', () => to.destroy())
       .on('close', () => this.#sockets.delete(from));
     this.joined(from, side);

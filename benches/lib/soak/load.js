@@ -136,6 +136,8 @@ class Load {
   }
 
   close() {
+    this.#pacer.stop();
+    void this.calls.stop();
     this.#media.forEach((flow) => void flow.close());
   }
 

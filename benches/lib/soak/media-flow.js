@@ -8,6 +8,8 @@ const { RtpReceiver, receiverCapabilities } = require('../../../examples/lib/rtp
 /** @import { IncomingStream } from '../../../examples/lib/incoming-stream' */
 
 const IP = '127.0.0.1';
+/** Agents on other hosts send to this one's address there. */
+const ANY = '0.0.0.0';
 /** @type {TransportListenInfo} */
 const LISTEN = { protocol: 'udp', ip: IP };
 /** How long the first and the last packets may take. */
@@ -40,7 +42,7 @@ class MediaFlow {
     const source = await router.createPlainTransport({ listenInfo: LISTEN, comedia: true });
     const sink = await router.createPlainTransport({ listenInfo: LISTEN });
     const { localAddress: ip, localPort: port } = source.tuple;
-    const flow = new MediaFlow(await ClipSender.open({ ip, port }), await RtpReceiver.open(IP));
+    const flow = new MediaFlow(await ClipSender.open({ ip, port }), await RtpReceiver.open(ANY));
 
     try {
       await sink.connect({ ip: IP, port: flow.#receiver.port });

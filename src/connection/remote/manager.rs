@@ -23,8 +23,9 @@ use crate::{
 /// to listen again is not taken for dead.
 const REFUSALS: u32 = 2;
 
-/// A link that lasted less counts as a failed attempt: the next one waits.
-const LASTING: Duration = Duration::from_secs(1);
+/// A link that lasted less counts as a failed attempt: the next one waits. Short, so that cuts that
+/// come every second do not add up to ever longer waits.
+const LASTING: Duration = Duration::from_millis(250);
 
 /// The longest pause between two attempts to resume a session, however many failed.
 const RESUME_PAUSE: Duration = Duration::from_secs(1);
