@@ -4,6 +4,7 @@ const path = require('node:path');
 const mediasoup = require('mediasoup-upstream');
 const { WorkerClosedError } = require('mediasoup-upstream/errors');
 const { toSettings } = require('./connections');
+const { shareCore } = require('./core-access');
 const { createWorkerWith } = require('./create-worker');
 const { closeAtExit, forgetAtExit } = require('./exit');
 const { loadBinding, stubPath, unwrap } = require('./native');
@@ -66,6 +67,7 @@ class Horizontal {
   constructor(connections, options = {}) {
     this.#initial = connections === undefined ? 'environment' : [...connections];
     this.#options = options;
+    shareCore(this, () => this.#start());
     toPlacement(options);
 
     if (this.#initial !== 'environment') {
