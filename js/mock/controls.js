@@ -211,7 +211,7 @@ class MockControls {
    * @returns {HeldCall}
    */
   holdNext(method, { on } = {}) {
-    /** @type {PromiseWithResolvers<void>['resolve']} */
+    /** @type {(value: void) => void} */
     let resolve = () => {};
     /** @type {Promise<void>} */
     const arrived = new Promise((done) => {

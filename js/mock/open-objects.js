@@ -6,7 +6,7 @@
  * @typedef {'workers' | 'webRtcServers' | 'routers' | 'transports' | 'producers' | 'consumers' |
  * 'dataProducers' | 'dataConsumers' | 'rtpObservers'} Kind
  *
- * @typedef {{ observer: { on(event: string, listener: (object: any) => void): unknown } }} Observed
+ * @typedef {{ observer: { on(event: any, listener: (...args: any[]) => void): unknown } }} Observed
  */
 
 /**

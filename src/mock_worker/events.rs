@@ -182,6 +182,9 @@ impl From<AssociationState> for SctpState {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Tuple {
     local_address: String,
+    /// The old name of the same, which mediasoup's types still ask for.
+    #[serde(rename = "localIp")]
+    _local_ip: Option<String>,
     local_port: u16,
     remote_ip: Option<String>,
     #[serde(default)]
