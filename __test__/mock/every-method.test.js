@@ -418,8 +418,11 @@ test('two Routers of two Workers are piped', async () => {
     producerId: here.voice.id,
     rtpCapabilities: there.router.rtpCapabilities,
   });
-  const closed = once(consumer, 'producerclose');
+  const closed = Promise.all([
+    once(consumer, 'producerclose'),
+    once(/** @type {any} */ (pipeConsumer), 'producerclose'),
+  ]);
   here.voice.close();
   await closed;
-  expect([pipeConsumer?.closed, pipeProducer?.closed]).toEqual([true, true]);
+  expect(pipeProducer?.closed).toBe(true);
 });
