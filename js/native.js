@@ -33,7 +33,7 @@ const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
  * @property {() => string} mockCalls
  * @property {() => string} mockMethods
  * @property {(request: string) => string} mockKill
- * @property {(pid: number) => string} mockExpectOwnCall
+ * @property {(begins: boolean) => void} mockOwnCall
  */
 
 /**

@@ -1,7 +1,6 @@
 'use strict';
 
 const mock = require('mediasoup-horizontal/mock');
-const { eventOf } = require('../support/events');
 const { LISTEN, audio, makeWorld } = require('./lib/world');
 
 const { controls } = mock;
@@ -383,33 +382,6 @@ describe('openObjects', () => {
     expect([own.openObjects(), controls.openObjects()]).toEqual([{}, { workers: 1 }]);
     horizontal.close();
   });
-});
-
-test('several mock hosts share rules, and each loses its own Workers', async () => {
-  const horizontal = new mock.Horizontal(
-    ['one', 'two'].map((name) => new mock.MockConnection({ name, cores: 1, region: name })),
-    { placement: 'home' },
-  );
-  const own = new mock.MockControls(horizontal);
-  const { createWorker } = horizontal.mediasoup;
-  const workers = [await createWorker(), await createWorker()];
-  const names = workers.map((worker) => horizontal.whereIs(worker)?.connection);
-
-  expect(names.sort()).toEqual(['one', 'two']);
-  own.failNext('worker.createRouter', new Error('not here'), { times: 2 });
-  for (const worker of workers) {
-    await expect(worker.createRouter()).rejects.toThrow('not here');
-  }
-  const routers = await Promise.all(workers.map((worker) => worker.createRouter()));
-  const [first, second] = workers;
-  const died = eventOf(/** @type {any} */ (first), 'died');
-  await own.kill(/** @type {any} */ (first));
-  await died;
-  expect(routers.map(({ closed }) => closed)).toEqual([true, false]);
-  await own.kill(/** @type {any} */ (second), { code: 1 });
-  expect(own.openObjects()).toEqual({});
-  await own.reset();
-  horizontal.close();
 });
 
 test('controls need a Horizontal', () => {

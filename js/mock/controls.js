@@ -149,15 +149,20 @@ class MockControls {
    * @returns {Promise<void>}
    */
   async emit(object, event, ...args) {
-    const worker = this.#workerOf(object);
+    const { worker, transport } = this.#placeOf(object);
     const payload = toPayload(event, args);
 
-    unwrap(this.#core.mockEvent(JSON.stringify({ id: object.id, event: { event, ...payload } })));
+    unwrap(
+      this.#core.mockEvent(
+        JSON.stringify({ id: object.id, transport, event: { event, ...payload } }),
+      ),
+    );
     await this.#settled(worker);
   }
 
   /**
-   * Ends the mock worker behind a Worker, which then emits 'died'. Resolves once it has.
+   * Ends the mock worker that a Worker began with. Resolves once the Worker has emitted 'died', or
+   * lives on with others.
    *
    * @param {types.Worker} worker
    * @param {{ code: number } | { signal: NodeJS.Signals }} [how]
@@ -174,10 +179,15 @@ class MockControls {
       throw new mediasoup.errors.WorkerClosedError('kill: the Worker is closed');
     }
 
-    const closed = once(worker.observer, 'close');
-
     unwrap(this.#core.mockKill(JSON.stringify({ pid: worker.pid, code, signal: number })));
-    await closed;
+
+    const ending = new AbortController();
+    const closed = once(worker.observer, 'close', { signal: ending.signal });
+
+    if (await this.#settled(worker)) {
+      ending.abort();
+    }
+    await closed.catch(() => {});
   }
 
   /**
@@ -276,16 +286,15 @@ class MockControls {
 
   /**
    * @param {{ id: string }} object
-   * @returns {types.Worker}
    */
-  #workerOf(object) {
-    const worker = this.#objects.workerOf(object);
+  #placeOf(object) {
+    const place = this.#objects.placeOf(object);
 
-    if (worker === undefined) {
+    if (place === undefined) {
       throw new TypeError('emit: this is no object of a Worker that the mock has made');
     }
 
-    return worker;
+    return place;
   }
 
   /**
@@ -304,15 +313,23 @@ class MockControls {
    * the same way as its answers, only that mediasoup hands it out a turn of the event loop later.
    *
    * @param {types.Worker} worker
+   * @returns {Promise<boolean>} Whether the Worker lives on.
    */
   async #settled(worker) {
-    unwrap(this.#core.mockExpectOwnCall(worker.pid));
+    const core = this.#core;
+
+    core.mockOwnCall(true);
     try {
       await worker.getResourceUsage();
+      await immediate();
+
+      return true;
     } catch {
       // It is closed meanwhile, and says nothing more.
+      return false;
+    } finally {
+      core.mockOwnCall(false);
     }
-    await immediate();
   }
 }
 

@@ -6,7 +6,13 @@
  * @typedef {'workers' | 'webRtcServers' | 'routers' | 'transports' | 'producers' | 'consumers' |
  * 'dataProducers' | 'dataConsumers' | 'rtpObservers'} Kind
  *
- * @typedef {{ observer: { on(event: any, listener: (...args: any[]) => void): unknown } }} Observed
+ * @typedef {object} Observed
+ * @property {string} [id]
+ * @property {{ on(event: any, listener: (...args: any[]) => void): unknown }} observer
+ *
+ * @typedef {object} Place
+ * @property {types.Worker} worker
+ * @property {string} [transport] Id of the transport that it is on.
  */
 
 /**
@@ -44,14 +50,14 @@ class OpenObjects {
   #open = new Map();
   /** @type {Set<types.Worker>} */
   #processes = new Set();
-  /** @type {WeakMap<object, types.Worker>} */
-  #workers = new WeakMap();
+  /** @type {WeakMap<object, Place>} */
+  #places = new WeakMap();
 
   /**
    * @param {types.Worker} worker
    */
   follow(worker) {
-    this.#add('workers', worker, worker);
+    this.#add('workers', worker, { worker });
     this.#processes.add(worker);
     worker.once('subprocessclose', () => this.#processes.delete(worker));
   }
@@ -82,28 +88,30 @@ class OpenObjects {
   }
 
   /**
-   * The Worker that an object belongs to, open or not.
+   * Where an object belongs, open or not.
    *
    * @param {object} object
-   * @returns {types.Worker | undefined}
+   * @returns {Place | undefined}
    */
-  workerOf(object) {
-    return this.#workers.get(object);
+  placeOf(object) {
+    return this.#places.get(object);
   }
 
   /**
    * @param {Kind} kind
    * @param {Observed} object
-   * @param {types.Worker} worker
+   * @param {Place} place
    */
-  #add(kind, object, worker) {
+  #add(kind, object, place) {
     this.#open.set(object, kind);
-    this.#workers.set(object, worker);
+    this.#places.set(object, place);
     object.observer.on('close', () => this.#open.delete(object));
+
+    const inside = kind === 'transports' ? { ...place, transport: object.id } : place;
 
     for (const event of BRINGS[kind] ?? []) {
       object.observer.on(event, (born) => {
-        this.#add(/** @type {Kind} */ (NEW[event]), born, worker);
+        this.#add(/** @type {Kind} */ (NEW[event]), born, inside);
       });
     }
   }

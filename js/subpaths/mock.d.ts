@@ -100,7 +100,8 @@ export declare class MockControls {
   ): Promise<void>;
 
   /**
-   * Ends the mock worker behind a Worker, which then emits `died`. Resolves once it has.
+   * Ends the mock worker that a Worker began with. Resolves once the Worker has emitted `died`, or
+   * lives on with others.
    *
    * @param how Default: by SIGKILL.
    */

@@ -26,6 +26,8 @@ pub type ArrivedFunction = ThreadsafeFunction<(), (), (), Status, false, true>;
 #[serde(deny_unknown_fields)]
 struct EventRequest {
     id: String,
+    /// Where the object is one of a transport's.
+    transport: Option<String>,
     event: Value,
 }
 
@@ -72,18 +74,19 @@ fn parse<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, String>
 #[napi]
 #[allow(clippy::needless_pass_by_value, reason = "napi hands over owned strings")]
 impl NativeCore {
-    /// Lets an event happen on an object. JSON in: `{id, event: {event, payload}}`.
+    /// Lets an event happen on an object. JSON in: `{id, transport, event: {event, payload}}`.
     #[napi(catch_unwind)]
     pub fn mock_event(&self, request: String) -> String {
         answer(self.try_mock_event(&request))
     }
 
     fn try_mock_event(&self, request: &str) -> Result<bool, String> {
-        let EventRequest { id, event } = parse("event", request)?;
+        let EventRequest { id, transport, event } = parse("event", request)?;
+        let transport = transport.as_deref();
         let mocks = self.options.mocks.all();
-        let mock = mocks.iter().find(|mock| mock.has(&id));
+        let mock = mocks.iter().find(|mock| mock.has_in(&id, transport));
         let mock = mock.ok_or_else(|| EventError::UnknownObject(id.clone()).to_string())?;
-        mock.happen(&id, event).map_err(|error| error.to_string())?;
+        mock.happen(&id, transport, event).map_err(|error| error.to_string())?;
         Ok(true)
     }
 
@@ -150,11 +153,10 @@ impl NativeCore {
         Ok(mock.kill(worker, exit))
     }
 
-    /// Announces a `worker.getResourceUsage` of the mock's own to the Worker with that pid.
-    /// JSON out: whether it lives.
+    /// Says that a `worker.getResourceUsage` of the mock's own begins or ends.
     #[napi(catch_unwind)]
-    pub fn mock_expect_own_call(&self, pid: u32) -> String {
-        answer(self.mock_of(pid).map(|(mock, worker)| mock.expect_own_call(worker)))
+    pub fn mock_own_call(&self, begins: bool) {
+        self.options.mocks.rules.own_call(begins);
     }
 
     fn mock_of(&self, pid: u32) -> Result<(MockHandle, u32), String> {

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 pub use self::rules::{
     Action, Arrived, CREATE_WORKER, Call, Failure, MockRules, Mocks, Rule, UnknownCall,
 };
-use self::rules::{HeldCall, OwnCalls, Verdict};
+use self::rules::{HeldCall, Verdict};
 
 use super::{
     BoxFuture, Connection, Exit, HostLoad, LINK_LIMIT, Load, SpawnError, SpawnRequest,
@@ -103,7 +103,6 @@ struct State {
 struct Live {
     worker: Arc<Mutex<MockWorker>>,
     control: mpsc::UnboundedSender<Control>,
-    own_calls: OwnCalls,
 }
 
 enum Control {
@@ -199,12 +198,19 @@ impl MockHandle {
         self.shared.control(pid, Control::Emit(vec![message]))
     }
 
-    /// Lets an event happen on the object of that id, as [`MockWorker::happen`] takes it.
-    pub fn happen(&self, id: &str, event: Value) -> Result<(), EventError> {
+    /// Lets an event happen on the object of that id, as [`MockWorker::happen`] takes it. Where it
+    /// is one of a transport's, that one's id is needed too: a piped Producer has the same id as
+    /// the one that it is piped from.
+    pub fn happen(
+        &self,
+        id: &str,
+        transport: Option<&str>,
+        event: Value,
+    ) -> Result<(), EventError> {
         let state = self.shared.state.lock();
         for live in state.live.values() {
             let mut worker = live.worker.lock();
-            if worker.has(id) {
+            if worker.has_in(id, transport) {
                 let messages = worker.happen(id, event)?;
                 // A worker that ends meanwhile says nothing more.
                 let _ = live.control.send(Control::Emit(messages));
@@ -214,15 +220,10 @@ impl MockHandle {
         Err(EventError::UnknownObject(id.to_owned()))
     }
 
-    /// Whether an object of that id is open.
-    pub fn has(&self, id: &str) -> bool {
-        self.shared.state.lock().live.values().any(|live| live.worker.lock().has(id))
-    }
-
-    /// Announces a call that rules and counts pass over. False if the worker does not live.
-    pub fn expect_own_call(&self, pid: u32) -> bool {
+    /// Whether an object of that id is open, on that transport if it is one of a transport's.
+    pub fn has_in(&self, id: &str, transport: Option<&str>) -> bool {
         let state = self.shared.state.lock();
-        state.live.get(&pid).map(|live| live.own_calls.expect()).is_some()
+        state.live.values().any(|live| live.worker.lock().has_in(id, transport))
     }
 
     pub fn name(&self) -> &str {
@@ -304,15 +305,13 @@ impl Shared {
                     Verdict::Held => false,
                     Verdict::Fail(failure) => return Err(failure.into()),
                 };
-                let own_calls = OwnCalls::default();
                 let life = Life {
                     shared: Arc::clone(self),
                     pid,
                     worker: Arc::clone(&worker),
                     control: control.clone(),
-                    own_calls: own_calls.clone(),
                 };
-                state.live.insert(pid, Live { worker, control, own_calls });
+                state.live.insert(pid, Live { worker, control });
                 tokio::spawn(life.run(started, incoming, orders, outgoing));
             }
         }
@@ -347,7 +346,6 @@ struct Life {
     pid: u32,
     worker: Arc<Mutex<MockWorker>>,
     control: mpsc::UnboundedSender<Control>,
-    own_calls: OwnCalls,
 }
 
 enum Step {
@@ -430,15 +428,11 @@ impl Life {
             return self.worker.lock().handle(&message);
         };
         let id = request.id;
-        let verdict = if self.own_calls.take(request.method) {
-            Verdict::Pass
-        } else {
-            let call = Call::Method(method::name(request.method));
-            self.shared.options.rules.judge(call, request.handler_id, || HeldCall {
-                worker: self.control.clone(),
-                request: Some((id, message.clone())),
-            })
-        };
+        let call = Call::Method(method::name(request.method));
+        let verdict = self.shared.options.rules.judge(call, request.handler_id, || HeldCall {
+            worker: self.control.clone(),
+            request: Some((id, message.clone())),
+        });
         match verdict {
             Verdict::Pass => self.worker.lock().handle(&message),
             Verdict::Fail(failure) => vec![failure.answer(id)],

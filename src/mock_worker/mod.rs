@@ -157,6 +157,18 @@ impl MockWorker {
         self.registry.kind(id).is_some()
     }
 
+    /// Whether an object of that id is open, on that transport if it is one of a transport's.
+    pub fn has_in(&self, id: &str, transport: Option<&str>) -> bool {
+        let owner = match self.registry.kind(id) {
+            Some(Kind::Producer) => self.registry.producer(id).map(|own| &own.transport),
+            Some(Kind::Consumer) => self.registry.consumer(id).map(|own| &own.transport),
+            Some(Kind::DataProducer) => self.registry.data_producer(id).map(|own| &own.transport),
+            Some(Kind::DataConsumer) => self.registry.data_consumer(id).map(|own| &own.transport),
+            other => return other.is_some(),
+        };
+        transport.is_none_or(|wanted| owner.is_some_and(|owner| owner == wanted))
+    }
+
     /// What it was sent that would have crashed a real worker, or hung it. It refuses such messages
     /// and lives on.
     pub fn violations(&self) -> &[String] {

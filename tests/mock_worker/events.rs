@@ -229,3 +229,81 @@ fn what_cannot_happen_is_refused_with_the_reason() {
     let event = json!({ "event": "sctpstatechange", "payload": "connected" });
     assert_eq!(happen(&mut bench, "bare", event), Err(EventError::NoSctp("bare".to_owned())));
 }
+
+#[test]
+fn objects_of_one_id_are_told_apart_by_their_transports() {
+    let bench = world();
+    for (id, transport, there) in [
+        ("p", Some("direct"), true),
+        ("p", Some("web"), false),
+        ("p", None, true),
+        ("c", Some("direct"), true),
+        ("dp", Some("direct"), false),
+        ("dc", Some("direct"), true),
+        ("web", None, true),
+        ("gone", None, false),
+    ] {
+        assert_eq!(bench.worker.has_in(id, transport), there, "{id} on {transport:?}");
+    }
+}
+
+#[test]
+fn whatever_is_said_is_refused_or_a_message_that_verifies() {
+    let mut bench = world();
+    let ids = ["web", "plain", "pipe", "direct", "p", "c", "dp", "dc", "speaker", "level", "r"];
+    let names = [
+        "icestatechange",
+        "dtlsstatechange",
+        "iceselectedtuplechange",
+        "sctpstatechange",
+        "trace",
+        "tuple",
+        "rtcptuple",
+        "rtcp",
+        "score",
+        "videoorientationchange",
+        "layerschange",
+        "rtp",
+        "message",
+        "sctpsendbufferfull",
+        "bufferedamountlow",
+        "dominantspeaker",
+        "volumes",
+        "silence",
+        "",
+    ];
+    let payloads = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(0),
+        json!(1e300),
+        json!("connected"),
+        json!(""),
+        json!([]),
+        json!([255, 0]),
+        json!([256]),
+        json!({}),
+        json!({ "type": "rtp", "timestamp": u64::MAX, "direction": "in", "info": {} }),
+        json!({ "type": "bwe", "timestamp": 0, "direction": "out", "info": [] }),
+    ];
+    let (mut happened, mut refused) = (0, 0);
+    for id in ids {
+        for name in names {
+            for payload in &payloads {
+                match happen(&mut bench, id, json!({ "event": name, "payload": payload })) {
+                    Ok(sent) => {
+                        assert!(!sent.is_empty());
+                        happened += 1;
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+    }
+    assert!(happened > 0 && refused > happened, "{happened} happened, {refused} did not");
+    for id in ids.into_iter().take(5) {
+        let method = if id == "p" { Method::ProducerDump } else { Method::TransportDump };
+        bench.call(method, id, None);
+    }
+}
