@@ -46,6 +46,19 @@ test('a known failure is skipped, with its reason, in its modes only', () => {
   expect(notes).toEqual(['known failure: test-A: two: no such address']);
 });
 
+test('a known failure that was not run is told too', () => {
+  const known = [{ file: 'test-A', test: 'one', reason: 'needs media' }];
+  const cases = [
+    { file: 'test-A', name: 'one', status: /** @type {const} */ ('skipped'), reason: '' },
+  ];
+
+  expect(summarize({ ...NOTHING, cases, known })).toMatchObject({
+    failed: 0,
+    skipped: 1,
+    notes: ['known failure: test-A: one: needs media'],
+  });
+});
+
 test('a known failure that passes is told', () => {
   const known = [{ file: 'test-A', test: 'one', reason: 'was broken' }];
 

@@ -16,6 +16,7 @@ const { until, within } = require('./processes/lib/deadline');
 
 /** @import { Worker } from 'mediasoup-upstream/types' */
 /** @import { HorizontalOptions } from '../js/horizontal' */
+/** @import { RemoteConnection } from '../js/connections' */
 
 // Every wait has a deadline of its own, which tells more.
 jest.setTimeout(120_000);
@@ -291,11 +292,12 @@ test('one that is told not to ends neither when it is empty nor at the deadline'
 test('a Worker that is wanted while the only agent is replaced waits for the next one', async () => {
   const agent = await Agent.start();
   const app = open();
+  const [connection] = /** @type {Iterable<RemoteConnection>} */ (app);
 
   (await createWorker(app)).close();
   expect(await agent.drain().end()).toMatchObject({ status: 0 });
   await agent.ended();
-  await until(() => app.state(agent.url) !== 'connected', 'the end of the session');
+  await until(() => connection?.state !== 'connected', 'the end of the session');
   const wanted = createWorker(app);
 
   await Agent.start({ listen: new URL(agent.url).host });

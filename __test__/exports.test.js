@@ -66,6 +66,17 @@ test.each(['errors', 'extras', 'ortc'])('an ESM app can import the names of %s',
   );
 });
 
+test('the mock exports what the package does, and its controls', () => {
+  const mock = require('mediasoup-horizontal/mock');
+  const names = [...Object.keys(upstream), ...OURS, 'MockControls', 'controls'];
+
+  expect(Object.keys(mock).sort()).toEqual(names.sort());
+  for (const name of Object.keys(upstream).filter((other) => other !== 'createWorker')) {
+    expect([name, Reflect.get(mock, name) === Reflect.get(upstream, name)]).toEqual([name, true]);
+  }
+  expect(namesInEsm('mediasoup-horizontal/mock')).toEqual(expect.arrayContaining(names));
+});
+
 test('nothing else can be required', () => {
   const code = "require('mediasoup-horizontal/js/native')";
   const { status, stderr } = spawnSync(process.execPath, ['--eval', code], {

@@ -26,6 +26,7 @@ const POLL_MS = 200;
  * @property {NodeJS.ProcessEnv} env
  * @property {string[]} [files] Such as `test-Worker`. Default: all.
  * @property {string} [name] Full name of the only test to run.
+ * @property {string[]} [without] Full names of tests that are not run.
  * @property {number} timeoutMs
  * @property {AbortSignal} signal
  *
@@ -40,13 +41,15 @@ const POLL_MS = 200;
  * @param {JestOptions} options
  * @returns {Promise<JestResult>}
  */
-async function runJest({ workspace, env, files, name, timeoutMs, signal }) {
+async function runJest({ workspace, env, files, name, without = [], timeoutMs, signal }) {
   const output = path.join(workspace.dir, 'result.json');
   fs.rmSync(output, { force: true });
 
   const args = [JEST, '--runInBand', '--json', '--outputFile', output];
   if (name !== undefined) {
     args.push('--testNamePattern', `^${escapeRegExp(name)}$`);
+  } else if (without.length > 0) {
+    args.push('--testNamePattern', `^(?!(?:${without.map(escapeRegExp).join('|')})$)`);
   }
   if (files) {
     args.push('--runTestsByPath');

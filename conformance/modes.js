@@ -14,6 +14,8 @@ const { ROOT } = require('./workspace');
  * @property {boolean} ours Whether the tests get our module instead of mediasoup's.
  * @property {number} agents How many are started.
  * @property {() => NodeJS.ProcessEnv} env
+ * @property {string} [index] File of the module that they get. Default: the package's own.
+ * @property {true} [skipsKnown] Whether known failures are not even run.
  * @property {true} [cuts] Whether the links to the agents are cut all the time.
  * @property {Again} [again] Default: each test, once.
  *
@@ -41,6 +43,15 @@ const MODES = {
     ours: true,
     agents: 0,
     env: () => ({ MEDIASOUP_HORIZONTAL_PLACEMENT: 'home' }),
+  },
+  mock: {
+    text: 'the mock, without media',
+    ours: true,
+    agents: 0,
+    env: () => ({}),
+    index: path.join('js', 'subpaths', 'mock.js'),
+    // They wait for media, or leave open what should have failed.
+    skipsKnown: true,
   },
   agent: {
     text: 'our module and one agent',
@@ -143,7 +154,7 @@ function environmentOf(mode, { workspace, urls }) {
     ...(urls.length > 0 && { MEDIASOUP_HORIZONTAL_AGENTS: urls.join(',') }),
     MEDIASOUP_CONFORMANCE_DIR: workspace.dir,
     MEDIASOUP_CONFORMANCE_TEST_DIR: workspace.testDir,
-    ...(mode.ours && { MEDIASOUP_CONFORMANCE_INDEX: path.join(ROOT, 'index.js') }),
+    ...(mode.ours && { MEDIASOUP_CONFORMANCE_INDEX: path.join(ROOT, mode.index ?? 'index.js') }),
   };
 }
 

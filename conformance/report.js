@@ -25,6 +25,16 @@ const REASON_LENGTH = 2_000;
  */
 
 /**
+ * The known failures that a mode has.
+ *
+ * @param {string} mode
+ * @param {KnownFailure[]} known
+ */
+function knownIn(mode, known) {
+  return known.filter(({ modes }) => modes === undefined || modes.includes(mode));
+}
+
+/**
  * @param {object} options
  * @param {string} options.mode
  * @param {TestCase[]} options.cases
@@ -34,7 +44,7 @@ const REASON_LENGTH = 2_000;
  * @returns {Summary & { notes: string[] }}
  */
 function summarize({ mode, cases, flaky, problems, known }) {
-  const applying = known.filter(({ modes }) => modes === undefined || modes.includes(mode));
+  const applying = knownIn(mode, known);
   const failures = problems.map((reason) => ({ test: '(run)', reason }));
   /** @type {string[]} */
   const notes = [];
@@ -50,7 +60,7 @@ function summarize({ mode, cases, flaky, problems, known }) {
       if (expected) {
         notes.push(`${test} passes, although known-failures.json lists it`);
       }
-    } else if (one.status === 'skipped') {
+    } else if (one.status === 'skipped' && !expected) {
       skipped += 1;
     } else if (expected) {
       skipped += 1;
@@ -96,4 +106,4 @@ function titleOf({ file, name }) {
   return `${file}: ${name}`;
 }
 
-module.exports = { print, summarize, titleOf };
+module.exports = { knownIn, print, summarize, titleOf };

@@ -6,6 +6,7 @@ const { WorkerClosedError } = require('mediasoup-upstream/errors');
 const { EnhancedEventEmitter } = require('mediasoup-upstream/extras');
 const { ConnectionSet } = require('./connection-set');
 const { toConnection } = require('./connections');
+const { shareCore } = require('./core-access');
 const { createWorkerWith } = require('./create-worker');
 const { toArguments, toEventFunction } = require('./events');
 const { closeAtExit, forgetAtExit } = require('./exit');
@@ -99,6 +100,7 @@ class Horizontal extends EnhancedEventEmitter {
         ? 'environment'
         : [...connections].map(toConnection);
     this.#options = options;
+    shareCore(this, () => this.#start());
     toPlacement(options);
     checkCallTimeout(options.callTimeoutMs);
 

@@ -36,6 +36,14 @@ const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
  * @property {(pid: number) => string} whereIs
  * @property {(pid: number) => string} whyDied
  * @property {() => void} close
+ * @property {(request: string) => string} mockEvent
+ * @property {(request: string, arrived?: () => void) => string} mockRule
+ * @property {(id: number, failure?: string) => string} mockEndRule
+ * @property {() => void} mockReset
+ * @property {() => string} mockCalls
+ * @property {() => string} mockMethods
+ * @property {(request: string) => string} mockKill
+ * @property {(begins: boolean) => void} mockOwnCall
  */
 
 /**

@@ -12,11 +12,15 @@ mod connection;
 mod consistency;
 #[path = "mock_worker/data.rs"]
 mod data;
+#[path = "mock_worker/events.rs"]
+mod events;
 #[path = "mock_worker/media.rs"]
 mod media;
 #[path = "mock_worker/programs.rs"]
 mod programs;
 #[path = "support/real_worker.rs"]
 mod real_worker;
+#[path = "mock_worker/rules.rs"]
+mod rules;
 #[path = "mock_worker/transports.rs"]
 mod transports;

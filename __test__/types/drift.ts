@@ -1,7 +1,9 @@
 /** The hand-written typings next to the JavaScript that they describe. */
 
 import declared = require('mediasoup-horizontal');
+import mock = require('mediasoup-horizontal/mock');
 import connections = require('../../js/connections.js');
+import controls = require('../../js/mock/controls.js');
 
 import type { EnhancedEventEmitter } from 'mediasoup-horizontal/extras';
 import type { Horizontal } from '../../js/horizontal.js';
@@ -47,3 +49,22 @@ true satisfies Same<
   Parameter<Declared['RemoteConnection'], 0>
 >;
 true satisfies Same<Parameter<Ours['MockConnection'], 0>, Parameter<Declared['MockConnection'], 0>>;
+
+type Controls = InstanceType<typeof controls.MockControls>;
+
+true satisfies Same<keyof Controls, keyof mock.MockControls>;
+true satisfies Same<ReturnType<Controls['openObjects']>, mock.OpenObjects>;
+// `emit` and the methods' names are declared in more detail than JavaScript says.
+declare const ours: Omit<Controls, 'emit'>;
+ours satisfies Loose<Omit<mock.MockControls, 'emit'>>;
+
+/** With any text for a method's name. */
+type Loose<T> = {
+  [K in keyof T]: K extends 'calls'
+    ? () => Record<string, number>
+    : K extends 'methods'
+      ? () => string[]
+      : T[K] extends (method: mock.MockMethod, ...rest: infer Rest) => infer Result
+        ? (method: string, ...rest: Rest) => Result
+        : T[K];
+};

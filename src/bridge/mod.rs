@@ -4,6 +4,7 @@
 mod connections;
 mod drain;
 mod events;
+mod mock;
 mod placement;
 mod user_connection;
 

@@ -94,6 +94,11 @@ pub fn from_number(number: u8) -> Option<Method> {
     Method::try_from(number).ok()
 }
 
+/// Every method, in the order of the enum.
+pub fn all() -> impl Iterator<Item = Method> {
+    (0..=u8::MAX).map_while(from_number)
+}
+
 /// The method's name as mediasoup writes it in errors, such as `transport.produce`.
 pub fn name(method: Method) -> &'static str {
     METHODS[usize::from(method as u8)].0

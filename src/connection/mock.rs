@@ -1,5 +1,7 @@
 //! A connection whose workers are mock workers: no process, no port, no media.
 
+mod rules;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
@@ -9,7 +11,13 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
+
+pub use self::rules::{
+    Action, Arrived, CREATE_WORKER, Call, Failure, MockRules, Mocks, Rule, UnknownCall,
+};
+use self::rules::{HeldCall, Verdict};
 
 use super::{
     BoxFuture, Connection, Exit, HostLoad, LINK_LIMIT, Load, SpawnError, SpawnRequest,
@@ -18,8 +26,8 @@ use super::{
 use crate::{
     MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
     addresses::{HostAddresses, PortPolicy},
-    channel::Message,
-    mock_worker::{MockHost, MockOptions, MockWorker, Objects, Settings},
+    channel::{Envelope, Message, compose::ErrorKind, method},
+    mock_worker::{EventError, MockHost, MockOptions, MockWorker, Objects, Settings},
     queue,
 };
 
@@ -38,6 +46,8 @@ pub struct MockConnectionOptions {
     /// The pid of its first worker; the next ones follow.
     pub first_pid: u32,
     pub seed: u64,
+    /// What tests want of calls, shared or not with other mock connections.
+    pub rules: MockRules,
 }
 
 impl Default for MockConnectionOptions {
@@ -61,6 +71,7 @@ impl Default for MockConnectionOptions {
             cpu: 0,
             first_pid: 100_001,
             seed: 1,
+            rules: MockRules::default(),
         }
     }
 }
@@ -97,7 +108,12 @@ struct Live {
 
 enum Control {
     Exit(Exit),
-    Emit(Message),
+    Emit(Vec<Message>),
+    /// A call that was held.
+    Handle(Message),
+    /// The start was held, and goes on or fails.
+    Start,
+    FailStart(Failure),
 }
 
 impl MockConnection {
@@ -187,7 +203,43 @@ impl MockHandle {
 
     /// Lets a worker send a message, such as a notification. False if it does not live.
     pub fn emit(&self, pid: u32, message: Message) -> bool {
-        self.shared.control(pid, Control::Emit(message))
+        self.shared.control(pid, Control::Emit(vec![message]))
+    }
+
+    /// Lets an event happen on the object of that id, as [`MockWorker::happen`] takes it. Where it
+    /// is one of a transport's, that one's id is needed too: a piped Producer has the same id as
+    /// the one that it is piped from.
+    pub fn happen(
+        &self,
+        id: &str,
+        transport: Option<&str>,
+        event: Value,
+    ) -> Result<(), EventError> {
+        let state = self.shared.state.lock();
+        for live in state.live.values() {
+            let mut worker = live.worker.lock();
+            if worker.has_in(id, transport) {
+                let messages = worker.happen(id, event)?;
+                // A worker that ends meanwhile says nothing more.
+                let _ = live.control.send(Control::Emit(messages));
+                return Ok(());
+            }
+        }
+        Err(EventError::UnknownObject(id.to_owned()))
+    }
+
+    /// Whether an object of that id is open, on that transport if it is one of a transport's.
+    pub fn has_in(&self, id: &str, transport: Option<&str>) -> bool {
+        let state = self.shared.state.lock();
+        state.live.values().any(|live| live.worker.lock().has_in(id, transport))
+    }
+
+    pub fn name(&self) -> &str {
+        &self.shared.options.name
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.shared.state.lock().closed
     }
 
     /// How many objects are open in a worker.
@@ -255,8 +307,20 @@ impl Shared {
                     host: self.options.host.clone(),
                 })));
                 let (control, orders) = mpsc::unbounded_channel();
-                state.live.insert(pid, Live { worker: Arc::clone(&worker), control });
-                tokio::spawn(run(Arc::clone(self), pid, worker, incoming, orders, outgoing));
+                let call = HeldCall { worker: control.clone(), request: None };
+                let started = match self.options.rules.judge(Call::CreateWorker, "", || call) {
+                    Verdict::Pass => true,
+                    Verdict::Held => false,
+                    Verdict::Fail(failure) => return Err(failure.into()),
+                };
+                let life = Life {
+                    shared: Arc::clone(self),
+                    pid,
+                    worker: Arc::clone(&worker),
+                    control: control.clone(),
+                };
+                state.live.insert(pid, Live { worker, control });
+                tokio::spawn(life.run(started, incoming, orders, outgoing));
             }
         }
         Ok(WorkerLink { pid, addresses: self.options.addresses.clone(), commands, events })
@@ -273,42 +337,23 @@ impl Shared {
     }
 }
 
-/// Lives a worker's life.
-async fn run(
+/// Why a start fails that a rule lets fail.
+impl From<Failure> for SpawnError {
+    fn from(failure: Failure) -> Self {
+        match failure.kind {
+            ErrorKind::TypeError => Self::WrongSettings(failure.message),
+            // What apps are told in these words alone.
+            ErrorKind::Error | ErrorKind::NotFoundError => Self::NoBinary(failure.message),
+        }
+    }
+}
+
+/// A worker's life.
+struct Life {
     shared: Arc<Shared>,
     pid: u32,
     worker: Arc<Mutex<MockWorker>>,
-    mut commands: queue::Receiver<WorkerCommand>,
-    mut orders: mpsc::UnboundedReceiver<Control>,
-    events: queue::Sender<WorkerEvent>,
-) {
-    let mut messages = worker.lock().start();
-    let exit = loop {
-        for message in messages {
-            // The link is gone; the next round ends the worker.
-            let _ = events.send(WorkerEvent::Message(message.into_bytes())).await;
-        }
-        if worker.lock().is_closed() {
-            break Exit::Code(0);
-        }
-        // Every arm is cancel-safe: what is not received stays in its queue.
-        let step = tokio::select! {
-            biased;
-            () = events.closed() => Step::Exit(Exit::Code(0)),
-            Some(order) = orders.recv() => match order {
-                Control::Exit(exit) => Step::Exit(exit),
-                Control::Emit(message) => Step::Send(vec![message]),
-            },
-            command = commands.recv() => obey(&worker, command),
-        };
-        match step {
-            Step::Send(next) => messages = next,
-            Step::Exit(exit) => break exit,
-        }
-    };
-    shared.forget(pid);
-    // Without a link nobody waits for it.
-    let _ = events.send(WorkerEvent::Exited(exit)).await;
+    control: mpsc::UnboundedSender<Control>,
 }
 
 enum Step {
@@ -316,24 +361,90 @@ enum Step {
     Exit(Exit),
 }
 
-fn obey(worker: &Mutex<MockWorker>, command: Option<WorkerCommand>) -> Step {
-    match command {
-        None | Some(WorkerCommand::CloseInput) => Step::Exit(Exit::Code(0)),
-        Some(WorkerCommand::Signal(signal)) => match signal {
-            libc::SIGINT | libc::SIGTERM => Step::Exit(Exit::Code(0)),
-            libc::SIGKILL | libc::SIGQUIT | libc::SIGABRT | libc::SIGSEGV => {
-                Step::Exit(Exit::Signal(signal))
+impl Life {
+    async fn run(
+        self,
+        started: bool,
+        mut commands: queue::Receiver<WorkerCommand>,
+        mut orders: mpsc::UnboundedReceiver<Control>,
+        events: queue::Sender<WorkerEvent>,
+    ) {
+        let mut messages = if started { self.worker.lock().start() } else { Vec::new() };
+        let exit = loop {
+            for message in messages {
+                // The link is gone; the next round ends the worker.
+                let _ = events.send(WorkerEvent::Message(message.into_bytes())).await;
             }
-            // The worker ignores these: PIPE, HUP, ALRM, USR1, USR2 and what ends no process.
-            _ => Step::Send(Vec::new()),
-        },
-        Some(WorkerCommand::Message(bytes)) => match Message::parse(BytesMut::from(bytes)) {
-            Ok(message) => Step::Send(worker.lock().handle(&message)),
-            // A real worker checks nothing and crashes on it.
-            Err(error) => {
-                worker.lock().note_violation(error.to_string());
-                Step::Exit(Exit::Signal(libc::SIGSEGV))
+            if self.worker.lock().is_closed() {
+                break Exit::Code(0);
             }
-        },
+            // Every arm is cancel-safe: what is not received stays in its queue.
+            let step = tokio::select! {
+                biased;
+                () = events.closed() => Step::Exit(Exit::Code(0)),
+                Some(order) = orders.recv() => match order {
+                    Control::Exit(exit) => Step::Exit(exit),
+                    Control::Emit(messages) => Step::Send(messages),
+                    Control::Handle(message) => Step::Send(self.worker.lock().handle(&message)),
+                    Control::Start => Step::Send(self.worker.lock().start()),
+                    Control::FailStart(failure) => {
+                        let text = Bytes::from(format!("{}\n", failure.message));
+                        let _ = events.send(WorkerEvent::Stderr(text)).await;
+                        Step::Exit(Exit::Code(match failure.kind {
+                            ErrorKind::TypeError => Exit::WRONG_SETTINGS,
+                            ErrorKind::Error | ErrorKind::NotFoundError => Exit::FAILURE,
+                        }))
+                    }
+                },
+                command = commands.recv() => self.obey(command),
+            };
+            match step {
+                Step::Send(next) => messages = next,
+                Step::Exit(exit) => break exit,
+            }
+        };
+        self.shared.forget(self.pid);
+        // Without a link nobody waits for it.
+        let _ = events.send(WorkerEvent::Exited(exit)).await;
+    }
+
+    fn obey(&self, command: Option<WorkerCommand>) -> Step {
+        match command {
+            None | Some(WorkerCommand::CloseInput) => Step::Exit(Exit::Code(0)),
+            Some(WorkerCommand::Signal(signal)) => match signal {
+                libc::SIGINT | libc::SIGTERM => Step::Exit(Exit::Code(0)),
+                libc::SIGKILL | libc::SIGQUIT | libc::SIGABRT | libc::SIGSEGV => {
+                    Step::Exit(Exit::Signal(signal))
+                }
+                // The worker ignores these: PIPE, HUP, ALRM, USR1, USR2 and what ends no process.
+                _ => Step::Send(Vec::new()),
+            },
+            Some(WorkerCommand::Message(bytes)) => match Message::parse(BytesMut::from(bytes)) {
+                Ok(message) => Step::Send(self.receive(message)),
+                // A real worker checks nothing and crashes on it.
+                Err(error) => {
+                    self.worker.lock().note_violation(error.to_string());
+                    Step::Exit(Exit::Signal(libc::SIGSEGV))
+                }
+            },
+        }
+    }
+
+    /// Takes a message, unless a rule has other plans.
+    fn receive(&self, message: Message) -> Vec<Message> {
+        let Envelope::Request(request) = message.envelope() else {
+            return self.worker.lock().handle(&message);
+        };
+        let id = request.id;
+        let call = Call::Method(method::name(request.method));
+        let verdict = self.shared.options.rules.judge(call, request.handler_id, || HeldCall {
+            worker: self.control.clone(),
+            request: Some((id, message.clone())),
+        });
+        match verdict {
+            Verdict::Pass => self.worker.lock().handle(&message),
+            Verdict::Fail(failure) => vec![failure.answer(id)],
+            Verdict::Held => Vec::new(),
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     compatibility::{Incompatibility, Level},
     connection::{
         Connection, HostLoad,
-        mock::{MockConnection, MockConnectionOptions},
+        mock::{MockConnection, MockConnectionOptions, Mocks},
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
     net::InvalidUrl,
@@ -67,6 +67,9 @@ pub struct Options {
     pub stub: Option<PathBuf>,
     /// Folder of the installed mediasoup package.
     pub mediasoup_dir: Option<PathBuf>,
+    /// The mock connections of this core.
+    #[serde(skip)]
+    pub mocks: Mocks,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -270,8 +273,12 @@ pub fn connect(
             let cores = cores.unwrap_or(defaults.host_load.cores);
             let host_load = HostLoad { cores, labels, ..defaults.host_load };
             let cpu = cpu.unwrap_or(defaults.cpu);
-            let options = MockConnectionOptions { name, max_workers, host_load, cpu, ..defaults };
-            vec![Arc::new(MockConnection::new(options))]
+            let rules = options.mocks.rules.clone();
+            let mock =
+                MockConnectionOptions { name, max_workers, host_load, cpu, rules, ..defaults };
+            let mock = MockConnection::new(mock);
+            options.mocks.add(mock.handle());
+            vec![Arc::new(mock)]
         }
     })
 }

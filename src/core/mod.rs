@@ -128,8 +128,8 @@ pub struct Core {
 pub struct Inner {
     sources: Mutex<Vec<Source>>,
     tickets: Mutex<HashMap<String, TicketState>>,
-    /// Process id as the app knows it, to the name of the connection that the Worker lives on.
-    workers: Mutex<HashMap<u32, Arc<str>>>,
+    /// Process id as the app knows it, to where the Worker lives.
+    workers: Mutex<HashMap<u32, Arc<Home>>>,
     book: Arc<AddressBook>,
     connect_timeout: Duration,
     call_timeout: Option<Duration>,
@@ -277,7 +277,12 @@ impl Core {
 
     /// The connection on which the Worker with that pid lives.
     pub fn where_is(&self, pid: u32) -> Option<String> {
-        self.inner.workers.lock().get(&pid).map(ToString::to_string)
+        self.inner.workers.lock().get(&pid).map(|home| home.connection.clone())
+    }
+
+    /// That, and the mediasoup-worker there which the Worker with that pid began with.
+    pub fn home_of(&self, pid: u32) -> Option<Home> {
+        self.inner.workers.lock().get(&pid).map(|home| home.as_ref().clone())
     }
 
     /// Why the Worker with that pid died, if that was with a host.
@@ -352,11 +357,11 @@ impl Inner {
         }
     }
 
-    fn register(self: &Arc<Self>, pid: u32, connection: &str) -> Registered {
-        let name = Arc::<str>::from(connection);
+    fn register(self: &Arc<Self>, pid: u32, home: Home) -> Registered {
+        let home = Arc::new(home);
         self.losses.forget(pid);
-        self.workers.lock().insert(pid, Arc::clone(&name));
-        Registered { inner: Arc::downgrade(self), pid, name }
+        self.workers.lock().insert(pid, Arc::clone(&home));
+        Registered { inner: Arc::downgrade(self), pid, home }
     }
 
     /// Pipes may stay on loopback only while every host is this one.
@@ -366,11 +371,20 @@ impl Inner {
     }
 }
 
+/// Where a Worker lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// Name of the connection.
+    pub connection: String,
+    /// Process id of the mediasoup-worker there.
+    pub worker: u32,
+}
+
 /// A Worker's entry in the list, taken out when it is gone.
 struct Registered {
     inner: Weak<Inner>,
     pid: u32,
-    name: Arc<str>,
+    home: Arc<Home>,
 }
 
 impl Drop for Registered {
@@ -378,7 +392,7 @@ impl Drop for Registered {
         let Some(inner) = self.inner.upgrade() else { return };
         let mut workers = inner.workers.lock();
         // The pid may have become another Worker's while this one was seen off.
-        if workers.get(&self.pid).is_some_and(|name| Arc::ptr_eq(name, &self.name)) {
+        if workers.get(&self.pid).is_some_and(|home| Arc::ptr_eq(home, &self.home)) {
             workers.remove(&self.pid);
         }
     }

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    Inner, Ticket,
+    Home, Inner, Ticket,
     choice::{self, Found, NoWorker, Place, Role},
     part_source::{self, Parts},
     relay::{self, ControlEvent, Ends, LibraryEnd, Opened, PartSource, Stdio},
@@ -236,7 +236,8 @@ async fn run_in_place(
         return;
     }
     drop((input, output, stream));
-    let _registered = core.register(pid, &place.connection.name());
+    let home = Home { connection: place.connection.name(), worker: pid };
+    let _registered = core.register(pid, home);
     let _measured = place.connection.runs_in_place(pid);
     let home = part_source::opened(link, place);
     // The stub is the worker now and could not outlive it, as a Worker of several parts may.
@@ -281,7 +282,8 @@ async fn run_linked(
     if !pids.is_empty() {
         let _ = writer.write_all(&watch_message(&pids)).await;
     }
-    let _registered = core.register(pid, &home.host.key);
+    let at = Home { connection: home.host.key.clone(), worker: home.link.pid };
+    let _registered = core.register(pid, at);
     let machine = VirtualWorker::new(pid, home.host.clone(), core.book(), core.spread)
         .with_call_timeout(core.call_timeout);
     let (events, control) = mpsc::channel(16);

@@ -8,6 +8,7 @@ mod codec;
 mod consumer;
 mod data_consumer;
 mod data_producer;
+mod events;
 mod host;
 mod messages;
 mod numbers;
@@ -24,12 +25,14 @@ mod sctp;
 mod settings;
 mod srtp;
 mod stats;
+mod traces;
 mod transport;
 mod transport_requests;
 mod web_rtc_server;
 mod web_rtc_transport;
 mod worker;
 
+pub use events::EventError;
 pub use host::MockHost;
 pub use registry::Objects;
 pub use settings::{LogLevel, Settings, SettingsError};
@@ -152,6 +155,18 @@ impl MockWorker {
     /// Whether an object of that id is open.
     pub fn has(&self, id: &str) -> bool {
         self.registry.kind(id).is_some()
+    }
+
+    /// Whether an object of that id is open, on that transport if it is one of a transport's.
+    pub fn has_in(&self, id: &str, transport: Option<&str>) -> bool {
+        let owner = match self.registry.kind(id) {
+            Some(Kind::Producer) => self.registry.producer(id).map(|own| &own.transport),
+            Some(Kind::Consumer) => self.registry.consumer(id).map(|own| &own.transport),
+            Some(Kind::DataProducer) => self.registry.data_producer(id).map(|own| &own.transport),
+            Some(Kind::DataConsumer) => self.registry.data_consumer(id).map(|own| &own.transport),
+            other => return other.is_some(),
+        };
+        transport.is_none_or(|wanted| owner.is_some_and(|owner| owner == wanted))
     }
 
     /// What it was sent that would have crashed a real worker, or hung it. It refuses such messages

@@ -29,7 +29,7 @@ pub(super) struct Plain {
     srtp: Option<SrtpParameters>,
     connect_called: bool,
     pub tuple: Option<Tuple>,
-    rtcp_tuple: Option<Tuple>,
+    pub rtcp_tuple: Option<Tuple>,
 }
 
 impl Plain {

@@ -61,6 +61,14 @@ impl Sctp {
         self.parameters.clone()
     }
 
+    /// Moves on; what waited leaves once the association is connected.
+    pub fn set_state(&mut self, state: SctpState) {
+        self.state = state;
+        if state == SctpState::Connected {
+            self.buffered.clear();
+        }
+    }
+
     pub fn negotiated(&self) -> SctpNegotiatedCapabilities {
         let streams = if self.state == SctpState::Connected { u16::MAX } else { 0 };
         SctpNegotiatedCapabilities {

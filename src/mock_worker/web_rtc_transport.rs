@@ -1,4 +1,5 @@
-//! `WebRtcTransports`. No peer ever reaches them, so ICE and DTLS stay new.
+//! `WebRtcTransports`. No peer ever reaches them: ICE and DTLS stay new unless a test says
+//! otherwise.
 
 use super::{
     MockWorker,
@@ -40,9 +41,9 @@ pub(super) struct WebRtc {
     old_username_fragment: Option<String>,
     connect_called: bool,
     dtls_role: DtlsRole,
-    ice_state: IceState,
-    dtls_state: DtlsState,
-    selected_tuple: Option<Tuple>,
+    pub ice_state: IceState,
+    pub dtls_state: DtlsState,
+    pub selected_tuple: Option<Tuple>,
 }
 
 impl WebRtc {

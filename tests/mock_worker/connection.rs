@@ -16,7 +16,7 @@ use mediasoup_horizontal::{
 
 use crate::bodies::{create_router, create_server, udp};
 
-fn request(args: &[&str]) -> SpawnRequest {
+pub fn request(args: &[&str]) -> SpawnRequest {
     SpawnRequest {
         version: MEDIASOUP_VERSION.to_owned(),
         fingerprint: SCHEMA_FINGERPRINT.to_owned(),
@@ -26,7 +26,7 @@ fn request(args: &[&str]) -> SpawnRequest {
     }
 }
 
-async fn spawn(connection: &MockConnection) -> WorkerLink {
+pub async fn spawn(connection: &MockConnection) -> WorkerLink {
     let mut link = connection.spawn(request(&["--logLevel=none"])).await.expect("a worker");
     let running = message(&mut link).await;
     assert_eq!(running, reparsed(compose::worker_running(link.pid)));
@@ -37,14 +37,14 @@ fn reparsed(message: Message) -> Message {
     Message::parse(BytesMut::from(&message.into_bytes()[..])).expect("it verifies")
 }
 
-async fn message(link: &mut WorkerLink) -> Message {
+pub async fn message(link: &mut WorkerLink) -> Message {
     match link.events.recv().await {
         Some(WorkerEvent::Message(bytes)) => Message::parse(bytes).expect("it verifies"),
         other => panic!("a message, not {other:?}"),
     }
 }
 
-async fn exit(link: &mut WorkerLink) -> Exit {
+pub async fn exit(link: &mut WorkerLink) -> Exit {
     match link.events.recv().await {
         Some(WorkerEvent::Exited(exit)) => {
             assert!(link.events.recv().await.is_none(), "the last event");
@@ -54,7 +54,7 @@ async fn exit(link: &mut WorkerLink) -> Exit {
     }
 }
 
-async fn send(link: &WorkerLink, message: Message) {
+pub async fn send(link: &WorkerLink, message: Message) {
     let bytes = message.into_bytes().freeze();
     link.commands.send(WorkerCommand::Message(bytes)).await.expect("the worker takes it");
 }
