@@ -11,6 +11,8 @@ pub mod bridge;
 pub mod channel;
 pub mod connection;
 pub mod core;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod mock_worker;
 pub mod net;
 mod pidfd;
