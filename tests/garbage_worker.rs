@@ -123,7 +123,7 @@ fn opened(link: WorkerLink, key: &str) -> Opened {
 }
 
 /// Gives one worker for a part, and then none any more.
-struct OnePart(Mutex<Option<Opened>>);
+struct OnePart(Arc<Mutex<Option<Opened>>>);
 
 impl PartSource for OnePart {
     fn open(&self, _: &[String], _: Wish) -> BoxFuture<'static, Result<Opened, String>> {
@@ -140,6 +140,8 @@ struct Library {
     texts: queue::Receiver<Stdio>,
     control: mpsc::Sender<ControlEvent>,
     running: JoinHandle<Exit>,
+    /// The worker for a part, until it is taken.
+    spare: Arc<Mutex<Option<Opened>>>,
     last_id: u32,
 }
 
@@ -156,8 +158,10 @@ impl Library {
         } else {
             Spread::ONE_PART
         };
+        let spare = Arc::new(Mutex::new(None));
         let source = part.map(|part| {
-            Arc::new(OnePart(Mutex::new(Some(opened(part, "part"))))) as Arc<dyn PartSource>
+            *spare.lock() = Some(opened(part, "part"));
+            Arc::new(OnePart(Arc::clone(&spare))) as Arc<dyn PartSource>
         });
         let machine = VirtualWorker::new(4321, home.host.clone(), book, spread);
         let (input, its_input) = UnixStream::pair().unwrap();
@@ -177,7 +181,7 @@ impl Library {
             local_pids: None,
         }));
         let reader = FrameReader::default();
-        Self { input, output, reader, texts, control, running, last_id: 0 }
+        Self { input, output, reader, texts, control, running, spare, last_id: 0 }
     }
 
     async fn ask(
@@ -395,6 +399,7 @@ async fn a_part_that_spews_costs_only_what_was_there() {
                     made.push(id);
                 }
             }
+            assert!(library.spare.lock().is_none(), "it was asked");
             assert!(made.len() >= 2, "{place:?} {then:?}: only {made:?}");
             let produce = bodies::produce("p", bodies::Media::Opus, 1000);
             assert_eq!(library.call(Method::TransportProduce, made[0], produce).await, Ok(()));

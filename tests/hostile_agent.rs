@@ -349,6 +349,27 @@ async fn events_that_nobody_reads_are_bounded_and_cost_that_worker_alone() {
     world.ends_well(AGENT_MAX).await;
 }
 
+/// Tiny texts that nobody reads, each with much between it and the next: what waits must not keep
+/// the buffers alive that it came in.
+#[tokio::test(start_paused = true)]
+async fn texts_that_nobody_reads_keep_nothing_else_alive() {
+    let mut world = World::new().await;
+    let (mut socket, mut links) = world.with_workers(1).await;
+    let ping = Frame::link(Body::Ping(1));
+    let between = frames(&vec![ping; 128 * 1024 / 17]);
+    for _ in 0..200 {
+        let text = about(1, Body::Stdout(Bytes::from_static(b"x")));
+        socket.feed(frames(&[text])).await.unwrap();
+        within(socket.send(between.clone())).await.unwrap();
+    }
+    let last = about(1, Body::Channel(message(b"the last")));
+    within(socket.send(frames(&[last]))).await.unwrap();
+    world.honest.goes_on().await;
+    let peak = world.memory.peak();
+    assert_eq!(next_message(&mut links[0]).await, message(b"the last"));
+    assert!(peak <= 8, "{peak} MiB");
+}
+
 /// It is told much, reads all of it and acknowledges nothing.
 #[tokio::test(start_paused = true)]
 async fn messages_that_are_never_acknowledged_are_bounded_and_end_the_session() {
@@ -379,11 +400,11 @@ async fn floods_of_pings_take_no_memory() {
     let mut world = World::new().await;
     let websocket = raw(PING, &[7; 125]).repeat(500);
     let pings: Vec<_> = (0..5000).map(|number| Frame::link(Body::Ping(number))).collect();
-    for flood in [websocket, raw(0x82, &encoded(&pings))] {
+    for (flood, length) in [(websocket, 40 * MIB), (raw(0x82, &encoded(&pings)), 8 * MIB)] {
         let (mut socket, _links) = world.with_workers(1).await;
         // It reads nothing itself.
         let wire = socket.get_mut();
-        for _ in 0..48 * MIB / flood.len() {
+        for _ in 0..length / flood.len() {
             if wire.write_all(&flood).await.is_err() {
                 break;
             }

@@ -187,7 +187,7 @@ async fn pings_whose_answers_are_not_read_take_no_memory() {
     for let_in in [false, true] {
         let mut socket = if let_in { world.session().await } else { world.open().await };
         let wire = socket.get_mut();
-        for _ in 0..64 * MIB / flood.len() {
+        for _ in 0..40 * MIB / flood.len() {
             if wire.write_all(&flood).await.is_err() {
                 break;
             }

@@ -170,7 +170,8 @@ impl Workers {
     /// Takes a frame about a worker. Waits for a slow reader, but not for ever.
     pub(super) async fn receive(&mut self, frame: Frame) -> Result<(), LinkLost> {
         let handle = frame.worker;
-        match frame.body {
+        // It may wait long for its reader.
+        match frame.in_own_memory().body {
             Body::Spawned(spawned) => self.started(handle, spawned),
             Body::Failed(failure) => {
                 let Some(spawn) = self.take_starting(handle) else {
