@@ -12,6 +12,8 @@ pub mod channel;
 pub mod compatibility;
 pub mod connection;
 pub mod core;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod mock_worker;
 pub mod monitor;
 pub mod net;

@@ -230,7 +230,7 @@ fn loads_that_a_connection_tells_decide_on_further_workers() {
 #[test]
 fn a_hello_brings_exactly_the_fds_of_a_channel() {
     let (core, _mock) = start();
-    for count in [0, 1, 3, 4] {
+    for count in [0, 1, 3, 4, 5, 250] {
         let ticket = core.issue(Ticket::default());
         let (mut ours, its): (Vec<_>, Vec<_>) = (0..count).map(|_| pair()).unzip();
         let mut control = connect(&core);

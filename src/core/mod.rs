@@ -12,7 +12,7 @@ mod part_source;
 pub mod placement;
 pub mod relay;
 pub mod rules;
-mod settings;
+pub(crate) mod settings;
 pub mod sharing;
 pub mod single;
 mod standing;

@@ -40,6 +40,10 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// The fds of a channel: the worker's 3 and 4.
 const HELLO_FDS: usize = 2;
 
+/// The most fds that the kernel takes at a time. With less room it would drop the rest, and nobody
+/// would know of those that it gave us.
+const SENT_FDS_MAX: usize = 253;
+
 /// Why a peer on the stubs' socket is not served.
 #[derive(Debug, thiserror::Error)]
 enum HelloError {
@@ -127,7 +131,7 @@ async fn receive(
     let mut chunk = vec![0; 16 * 1024];
     let count = stream
         .async_io(Interest::READABLE, || {
-            let mut space = nix::cmsg_space!([std::os::fd::RawFd; 4]);
+            let mut space = nix::cmsg_space!([std::os::fd::RawFd; SENT_FDS_MAX]);
             let mut parts = [IoSliceMut::new(&mut chunk)];
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
             let message: RecvMsg<'_, '_, UnixAddr> =

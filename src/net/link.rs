@@ -32,7 +32,10 @@ pub struct LinkParts {
 }
 
 pub(super) fn websocket_config() -> WebSocketConfig {
-    WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE))
+    WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE))
+        .max_write_buffer_size(writer::WRITE_BUFFER)
 }
 
 impl Link {

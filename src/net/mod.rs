@@ -15,7 +15,7 @@ mod reread;
 mod server_tls;
 mod small_file;
 mod timing;
-mod tls;
+pub(crate) mod tls;
 mod token;
 mod token_file;
 mod writer;

@@ -148,7 +148,7 @@ fn system_roots() -> RootCertStore {
 }
 
 /// The authorities in a PEM file.
-pub(super) fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, TlsError> {
+pub(crate) fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(CA, path, pem)? {
         roots.add(certificate).map_err(|error| content(CA, path, &error))?;
@@ -165,7 +165,7 @@ impl KeyPairFiles {
         Ok([cert, key.bytes])
     }
 
-    pub(super) fn parse(
+    pub(crate) fn parse(
         &self,
         cert: &[u8],
         key: &[u8],

@@ -12,13 +12,17 @@ use tokio::{
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
 use super::{Exchange, Goodbye, LinkLost, Timing, link::Socket, reader::Due};
-use crate::wire::{Body, Frame, encode};
+use crate::wire::{Body, Frame, MAX_PAYLOAD, encode};
 
 /// How many frames about the link itself may wait. They are news that the next ones replace.
 const CONTROL_LIMIT: usize = 16;
 
 /// Frames are put into one WebSocket message until it is about this long.
 const BATCH: usize = 256 * 1024;
+
+/// What may wait below the link: the longest batch, and answers to WebSocket's own pings. Without a
+/// bound a peer that sends those and reads nothing would fill the memory.
+pub(super) const WRITE_BUFFER: usize = MAX_PAYLOAD + 2 * BATCH;
 
 /// How long the last words may take.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -123,11 +127,7 @@ impl Writer {
                 // Cancel-safe: an interval keeps its schedule, whatever traffic there is.
                 _ = heartbeat.tick() => {
                     if let Some(lost) = self.overdue() {
-                        // The peer may still read: it shall know why.
-                        if let Some(goodbye) = lost.goodbye() {
-                            self.farewell(goodbye.frame()).await;
-                        }
-                        return lost;
+                        return self.give_up(lost).await;
                     }
                     self.beat(&mut batch);
                 }
@@ -205,6 +205,15 @@ impl Writer {
             Ok(result) => Ok(result?),
             Err(_) => Err(LinkLost::WriteStalled(self.timing.write)),
         }
+    }
+
+    /// Tells the peer why its session is over. What waits is not written any more: that is why.
+    async fn give_up(mut self, lost: LinkLost) -> LinkLost {
+        if let Some(goodbye) = lost.goodbye() {
+            let close = self.sink.send(Message::Close(Some(goodbye.frame())));
+            let _ = timeout(FAREWELL, close).await;
+        }
+        lost
     }
 
     async fn farewell(mut self, frame: CloseFrame) -> LinkLost {

@@ -1,7 +1,7 @@
 //! Real mediasoup-worker processes on this host: which binary, which arguments, how they start,
 //! talk and end.
 
-mod arguments;
+pub(crate) mod arguments;
 mod binary;
 mod child;
 pub mod cpu;

@@ -106,14 +106,42 @@ pub async fn read_text<R: AsyncRead + Unpin>(
     events: queue::Sender<WorkerEvent>,
     event: fn(Bytes) -> WorkerEvent,
 ) {
-    let mut buffer = BytesMut::new();
+    let mut buffer = BytesMut::with_capacity(CHUNK);
     loop {
-        buffer.reserve(CHUNK);
         match source.read(&mut buffer).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {
-                let _ = events.send(event(buffer.split().freeze())).await;
+                // A copy: one letter that waits must not keep room for a whole chunk.
+                let _ = events.send(event(Bytes::copy_from_slice(&buffer))).await;
+                buffer.clear();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// A worker may write letter by letter, and nobody may be reading.
+    #[tokio::test]
+    async fn a_text_that_waits_takes_no_more_than_its_length() {
+        let (mut worker, stream) = tokio::io::duplex(64);
+        let (events, mut heard) = queue::bounded(1024 * 1024);
+        let dead = watch::Sender::new(None);
+        let source = Source::new(stream, dead.subscribe());
+        let reading = tokio::spawn(read_text(source, events, WorkerEvent::Stderr));
+        for letter in b"cries" {
+            worker.write_all(&[*letter]).await.unwrap();
+            let Some(WorkerEvent::Stderr(text)) = heard.recv().await else { panic!("no text") };
+            assert_eq!(&text[..], [*letter]);
+            let own = text.try_into_mut().expect("nothing else refers to it");
+            assert!(own.capacity() <= 64, "{} bytes for one", own.capacity());
+        }
+        drop(worker);
+        reading.await.unwrap();
     }
 }

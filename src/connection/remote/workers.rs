@@ -176,15 +176,14 @@ impl Workers {
     /// Takes a frame about a worker. Waits for a slow reader, but not for ever.
     pub(super) async fn receive(&mut self, frame: Frame) -> Result<(), LinkLost> {
         let handle = frame.worker;
-        match frame.body {
+        // It may wait long for its reader.
+        match frame.in_own_memory().body {
             Body::Spawned(spawned) => self.started(handle, spawned),
             Body::Failed(failure) => {
-                match self.table.remove(&handle) {
-                    Some(Worker::Starting(spawn)) => {
-                        let _ = spawn.reply.send(Err(self.told_by_agent(failure.into())));
-                    }
-                    _ => return Err(unexpected("FAILED", handle)),
-                }
+                let Some(spawn) = self.take_starting(handle) else {
+                    return Err(unexpected("FAILED", handle));
+                };
+                let _ = spawn.reply.send(Err(self.told_by_agent(failure.into())));
                 self.count();
                 Ok(())
             }
@@ -194,14 +193,36 @@ impl Workers {
             Body::Stdout(bytes) => self.deliver(handle, WorkerEvent::Stdout(bytes)).await,
             Body::Stderr(bytes) => self.deliver(handle, WorkerEvent::Stderr(bytes)).await,
             Body::Exited(report) => {
-                match self.table.remove(&handle) {
-                    Some(Worker::Running(running)) => running.gone(Exit::from(report)),
-                    Some(Worker::Starting(_)) | None => return Err(unexpected("EXITED", handle)),
-                }
+                let Some(running) = self.take_running(handle) else {
+                    return Err(unexpected("EXITED", handle));
+                };
+                running.gone(Exit::from(report));
                 self.count();
                 Ok(())
             }
             _ => Err(LinkLost::Protocol("an agent sent what only controllers send".to_owned())),
+        }
+    }
+
+    /// One that runs already stays: it ends with its session, and hears why.
+    fn take_starting(&mut self, handle: u32) -> Option<Spawn> {
+        match self.table.remove(&handle)? {
+            Worker::Starting(spawn) => Some(spawn),
+            running @ Worker::Running(_) => {
+                self.table.insert(handle, running);
+                None
+            }
+        }
+    }
+
+    /// As `take_starting`, the other way round.
+    fn take_running(&mut self, handle: u32) -> Option<Running> {
+        match self.table.remove(&handle)? {
+            Worker::Running(running) => Some(running),
+            starting @ Worker::Starting(_) => {
+                self.table.insert(handle, starting);
+                None
+            }
         }
     }
 
@@ -223,7 +244,7 @@ impl Workers {
     }
 
     fn started(&mut self, handle: u32, spawned: Spawned) -> Result<(), LinkLost> {
-        let Some(Worker::Starting(spawn)) = self.table.remove(&handle) else {
+        let Some(spawn) = self.take_starting(handle) else {
             return Err(unexpected("SPAWNED", handle));
         };
         let (commands, commanded) = queue::bounded(LINK_LIMIT);

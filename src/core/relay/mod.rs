@@ -72,10 +72,13 @@ pub enum Stdio {
 /// How many bytes of such texts may wait.
 pub const STDIO_LIMIT: usize = 1024 * 1024;
 
+/// What a text takes beside its bytes, so that a flood of letters is bounded too.
+const TEXT_OVERHEAD: usize = 128;
+
 impl queue::Weight for Stdio {
     fn weight(&self) -> usize {
         match self {
-            Self::Stdout(bytes) | Self::Stderr(bytes) => bytes.len(),
+            Self::Stdout(bytes) | Self::Stderr(bytes) => TEXT_OVERHEAD + bytes.len(),
         }
     }
 }
