@@ -36,11 +36,16 @@ function findNativeDir() {
 
 /**
  * @typedef {object} NativeCore
- * @property {(options: string, chooser?: (text: string) => string) => string} start
+ * @property {(options: string, chooser?: (text: string) => string, onEvents?: (batch: string) => void) => string} start
  * @property {(connection: string) => string} add
  * @property {(name: string) => boolean} remove
+ * @property {(name: string) => boolean} drain
+ * @property {(name: string) => boolean} undrain
+ * @property {(name: string) => number} workersLeft
+ * @property {(name: string, told: (left: boolean) => void) => void} drained
  * @property {() => string} connections
  * @property {() => string} states
+ * @property {(wanted: boolean) => void} wantObjects
  * @property {(request: string) => string} ticket
  * @property {(ticket: string) => string} settle
  * @property {(pid: number) => string} whereIs

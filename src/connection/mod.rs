@@ -9,7 +9,9 @@ use std::{fmt, future::Future, os::fd::OwnedFd, path::PathBuf, pin::Pin};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
-use crate::{addresses::HostAddresses, channel::framing::MESSAGE_MAX, queue};
+use crate::{
+    addresses::HostAddresses, channel::framing::MESSAGE_MAX, compatibility::Incompatibility, queue,
+};
 
 pub mod mock;
 
@@ -156,7 +158,7 @@ pub enum SpawnError {
     WrongSettings(String),
     /// The other side speaks another protocol, schema or version.
     #[error("{0}")]
-    Incompatible(String),
+    Incompatible(Incompatibility),
     /// The other side did not let us in.
     #[error("{0}")]
     Unauthorized(String),
@@ -166,6 +168,11 @@ pub enum SpawnError {
     /// The other side has no room for another worker.
     #[error("{0}")]
     Full(String),
+}
+
+/// A request that cannot be served here.
+pub fn incompatible(message: String) -> SpawnError {
+    SpawnError::Incompatible(Incompatibility::told(message))
 }
 
 /// What placement knows about a connection.
@@ -186,6 +193,8 @@ pub enum ConnectionState {
     Connected,
     /// It is gone for longer. Its workers live on until the session timeout.
     Disconnected,
+    /// It does not let us in, or is nothing that we could use.
+    Refused,
     /// `close()` was called.
     Closed,
 }
@@ -197,6 +206,7 @@ impl ConnectionState {
             Self::Connecting => "connecting",
             Self::Connected => "connected",
             Self::Disconnected => "disconnected",
+            Self::Refused => "refused",
             Self::Closed => "closed",
         }
     }
@@ -231,6 +241,11 @@ pub trait Connection: Send + Sync {
     /// Whether the other side can be reached, now and whenever that changes.
     fn state(&self) -> watch::Receiver<ConnectionState> {
         watch::channel(ConnectionState::Connected).1
+    }
+
+    /// Whether its host means to leave and takes nothing new, now and whenever that changes.
+    fn draining(&self) -> watch::Receiver<bool> {
+        watch::channel(false).1
     }
 
     /// What keeps the connection from being used now, where it knows.

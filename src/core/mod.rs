@@ -4,6 +4,7 @@
 pub mod choice;
 pub mod config;
 pub mod credentials;
+pub mod drain;
 mod part_source;
 pub mod placement;
 pub mod relay;
@@ -11,6 +12,7 @@ pub mod rules;
 mod settings;
 pub mod sharing;
 pub mod single;
+mod standing;
 mod stub_server;
 
 use std::{
@@ -33,13 +35,14 @@ use tokio::{
 };
 
 use self::{
-    choice::{NoWorker, Source},
+    choice::{AbortOnDrop, NoWorker, Source},
     rules::Rules,
     sharing::Sharing,
 };
 use crate::{
     addresses::book::AddressBook,
     connection::{Connection, ConnectionState},
+    monitor::{Event, EventSink},
     virtual_worker::Spread,
 };
 
@@ -108,6 +111,9 @@ pub struct Inner {
     spread: Spread,
     rules: Rules,
     sharing: Sharing,
+    events: EventSink,
+    /// Turns whenever a connection begins to drain, or stays after all.
+    drains: watch::Sender<()>,
 }
 
 impl Core {
@@ -137,6 +143,8 @@ impl Core {
             spread,
             sharing: Sharing::with_limit(rules.workers_per_host),
             rules,
+            events: EventSink::default(),
+            drains: watch::Sender::new(()),
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =
@@ -183,8 +191,12 @@ impl Core {
 
     /// Adds a source of workers.
     pub fn add(&self, connection: Arc<dyn Connection>) {
-        self.inner.sources.lock().push(Source::new(connection));
-        self.inner.update_fleet();
+        self.inner.admit(connection, &self.handle);
+    }
+
+    /// Where everybody tells what an app may want to know.
+    pub fn events(&self) -> &EventSink {
+        &self.inner.events
     }
 
     /// Removes the source of that name and ends its workers. False if there is none.
@@ -195,7 +207,11 @@ impl Core {
             position.map(|position| sources.remove(position))
         };
         self.inner.update_fleet();
-        removed.map(|source| source.connection.close()).is_some()
+        let close = |source: Source| {
+            source.connection.close();
+            self.inner.events.emit(Event::Delete { connection: name.to_owned() });
+        };
+        removed.map(close).is_some()
     }
 
     /// The names of all connections.
@@ -256,6 +272,18 @@ impl Drop for Core {
 }
 
 impl Inner {
+    /// Takes a source of workers into the set.
+    fn admit(self: &Arc<Self>, connection: Arc<dyn Connection>, handle: &Handle) {
+        let events = self.events.clone();
+        events.emit(Event::Add { connection: connection.name() });
+        self.watch_drain(connection.draining(), handle);
+        let telling = standing::tell(Arc::clone(&connection), events.clone());
+        let watching = Some(Arc::new(AbortOnDrop(handle.spawn(telling).abort_handle())));
+        let source = Source { events, watching, ..Source::new(connection) };
+        self.sources.lock().push(source);
+        self.update_fleet();
+    }
+
     fn sources(&self) -> Vec<Source> {
         self.sources.lock().clone()
     }

@@ -66,12 +66,12 @@ impl Parts {
         let host = connection.host_load();
         let near =
             host.as_ref().is_some_and(|host| self.inner.rules.is_near(connection.is_local(), host));
-        let draining = host.as_ref().is_some_and(|host| host.draining);
+        let drains = place.is_leaving() || host.as_ref().is_some_and(|host| host.draining);
         Measured {
             cpu: host.as_ref().and_then(|host| host.own.get(&pid).copied()),
             age: host.and_then(|host| host.age).unwrap_or_default(),
             near,
-            avoid: draining || connection.load().is_none(),
+            avoid: drains || connection.load().is_none(),
         }
     }
 }
@@ -126,6 +126,8 @@ mod tests {
             spread: Spread { policy, ..Spread::scatter(max_parts) },
             rules: Rules::of(policy),
             sharing: crate::core::sharing::Sharing::default(),
+            events: crate::monitor::EventSink::default(),
+            drains: tokio::sync::watch::Sender::new(()),
         })
     }
 
@@ -162,11 +164,7 @@ mod tests {
             taken.push(part.host.key.clone());
             parts.push(part);
         }
-        let own = |inner: &Inner| {
-            let count =
-                |source: &Source| source.own_workers.load(std::sync::atomic::Ordering::Relaxed);
-            inner.sources().iter().map(count).sum::<usize>()
-        };
+        let own = |inner: &Inner| inner.sources().iter().map(Source::own_workers).sum::<usize>();
         assert_eq!(own(inner), expected.len());
         drop(parts);
         assert_eq!(own(inner), 0);
