@@ -15,6 +15,7 @@ pub mod core;
 pub mod mock_worker;
 pub mod monitor;
 pub mod net;
+mod passed_fds;
 mod pidfd;
 pub mod placement;
 pub mod queue;

@@ -4,6 +4,7 @@
 pub mod choice;
 pub mod config;
 pub mod credentials;
+pub mod discovery;
 pub mod drain;
 mod part_source;
 pub mod placement;
@@ -36,6 +37,7 @@ use tokio::{
 
 use self::{
     choice::{AbortOnDrop, NoWorker, Source},
+    discovery::Discoveries,
     rules::Rules,
     sharing::Sharing,
 };
@@ -112,6 +114,7 @@ pub struct Inner {
     rules: Rules,
     sharing: Sharing,
     events: EventSink,
+    discoveries: Discoveries,
     /// Turns whenever a connection begins to drain, or stays after all.
     drains: watch::Sender<()>,
 }
@@ -144,6 +147,7 @@ impl Core {
             sharing: Sharing::with_limit(rules.workers_per_host),
             rules,
             events: EventSink::default(),
+            discoveries: Discoveries::default(),
             drains: watch::Sender::new(()),
         });
         // One thread: tasks that hop between threads cost more than they gain.
@@ -201,17 +205,7 @@ impl Core {
 
     /// Removes the source of that name and ends its workers. False if there is none.
     pub fn remove(&self, name: &str) -> bool {
-        let removed = {
-            let mut sources = self.inner.sources.lock();
-            let position = sources.iter().position(|source| source.connection.name() == name);
-            position.map(|position| sources.remove(position))
-        };
-        self.inner.update_fleet();
-        let close = |source: Source| {
-            source.connection.close();
-            self.inner.events.emit(Event::Delete { connection: name.to_owned() });
-        };
-        removed.map(close).is_some()
+        self.inner.remove(name)
     }
 
     /// The names of all connections.
@@ -282,6 +276,20 @@ impl Inner {
         let source = Source { events, watching, ..Source::new(connection) };
         self.sources.lock().push(source);
         self.update_fleet();
+    }
+
+    fn remove(&self, name: &str) -> bool {
+        let removed = {
+            let mut sources = self.sources.lock();
+            let position = sources.iter().position(|source| source.connection.name() == name);
+            position.map(|position| sources.remove(position))
+        };
+        self.update_fleet();
+        let close = |source: Source| {
+            source.connection.close();
+            self.events.emit(Event::Delete { connection: name.to_owned() });
+        };
+        removed.map(close).is_some()
     }
 
     fn sources(&self) -> Vec<Source> {

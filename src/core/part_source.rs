@@ -127,6 +127,7 @@ mod tests {
             rules: Rules::of(policy),
             sharing: crate::core::sharing::Sharing::default(),
             events: crate::monitor::EventSink::default(),
+            discoveries: crate::core::discovery::Discoveries::default(),
             drains: tokio::sync::watch::Sender::new(()),
         })
     }

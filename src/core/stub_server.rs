@@ -16,20 +16,19 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::{UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
     sync::{mpsc, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use super::{
     Inner, Ticket,
-    choice::{self, Found, NoWorker, Place, Role},
+    choice::{Found, NoWorker, Place, Role},
     part_source::{self, Parts},
     relay::{self, ControlEvent, Ends, LibraryEnd, Opened, PartSource, Stdio},
     settings,
-    sharing::Owner,
 };
 use crate::{
     connection::{Exit, InPlaceWorker},
-    queue,
+    passed_fds, queue,
     quiet_writer::QuietWriter,
     stub::protocol::{self, Kind},
     virtual_worker::{Spread, VirtualWorker},
@@ -129,13 +128,15 @@ async fn receive(
         .async_io(Interest::READABLE, || {
             let mut space = nix::cmsg_space!([std::os::fd::RawFd; 4]);
             let mut parts = [IoSliceMut::new(&mut chunk)];
-            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            let flags = MsgFlags::from_bits_retain(passed_fds::RECEIVE);
             let message: RecvMsg<'_, '_, UnixAddr> =
                 recvmsg(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
             for control in message.cmsgs()? {
                 if let ControlMessageOwned::ScmRights(received) = control {
                     // SAFETY: the kernel made these for us just now; nobody else owns them.
-                    fds.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                    let received =
+                        received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+                    fds.extend(received.map(passed_fds::keep_from_others));
                 }
             }
             Ok(message.bytes)
@@ -163,15 +164,11 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
             return send_end(&mut stream, &why.exit(), Some(&why.to_string())).await;
         }
     };
-    let deadline = Instant::now() + core.connect_timeout;
-    let sources = core.sources();
     // Only connections that are told to let it become the worker, which then has one part only.
     let role = Role::Home { in_place: true };
-    let seeker = Some(core.sharing.seeker(Owner(pid)));
-    let rules = &core.rules;
     let found = tokio::select! {
         // Cancel-safe: a worker that is found after all is freed with its link.
-        found = choice::find_or_share(&sources, &request, role, rules, pid, deadline, seeker) => found,
+        found = core.find_home(&request, role, pid) => found,
         // Cancel-safe: nothing is read, the stub says nothing before it is served.
         () = gone(&stream) => return,
     };
@@ -260,7 +257,8 @@ async fn send_with_fds(
         .async_io(Interest::WRITABLE, || {
             let control = [ControlMessage::ScmRights(&raw)];
             let parts = [IoSlice::new(message)];
-            Ok(sendmsg::<UnixAddr>(socket, &parts, &control, MsgFlags::MSG_NOSIGNAL, None)?)
+            let flags = MsgFlags::from_bits_retain(passed_fds::SEND);
+            Ok(sendmsg::<UnixAddr>(socket, &parts, &control, flags, None)?)
         })
         .await?;
     stream.write_all(&message[sent..]).await
