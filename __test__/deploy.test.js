@@ -108,6 +108,8 @@ test(
         const own = text
           .replace(/--listen \S+/, '')
           .replace(/--token-file \S+/, '')
+          .replace(/(--admin-socket) \S+/, `$1 ${path.join(folder, 'admin')}`)
+          .replace(/(--metrics) \S+/, '$1 127.0.0.1:0')
           .replace(/(--tls-cert) \S+/, `$1 ${path.join(folder, 'cert')}`)
           .replace(/(--tls-key) \S+/, `$1 ${path.join(folder, 'key')}`)
           .trim();
@@ -122,6 +124,49 @@ test(
   },
   TIMEOUT_MS,
 );
+
+test('every command that talks to a running agent exists, with the options of its agent', () => {
+  const { command } = container.lifecycle.preStop.exec;
+  const line = joinLines(read('docs', 'deploy.md')).match(/mediasoup-horizontal-agent (drain .*)/);
+  const commands = [
+    { args: command.slice(1), started: container.args.join(' ') },
+    { args: (line?.[1] ?? 'none').split(/\s+/), started: unit('ExecStart')[0] },
+  ];
+
+  expect(command[0]).toBe(AGENT);
+  for (const { args, started } of commands) {
+    const { status, stderr } = spawnSync(agentPath, [...args, '--help'], {
+      encoding: 'utf8',
+      timeout: TIMEOUT_MS,
+    });
+    const socket = /--admin-socket[= ](\S+)/;
+
+    expect([status, stderr]).toEqual([0, '']);
+    expect(socket.exec(args.join(' '))?.[1]).toMatch(/^\/run\//);
+    expect(socket.exec(args.join(' '))?.[1]).toBe(socket.exec(started)?.[1]);
+  }
+});
+
+test('there is time for the drain before the agent is killed', () => {
+  const timeout = Number(
+    /--timeout=(\d+)/.exec(container.lifecycle.preStop.exec.command.join(' '))?.[1],
+  );
+  const unitDrain = Number(/--drain-on-sigterm (\d+)/.exec(unit('ExecStart')[0])?.[1]);
+
+  expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(timeout);
+  expect(Number(unit('TimeoutStopSec')[0])).toBeGreaterThan(unitDrain);
+});
+
+test('Kubernetes: readiness is apart from liveness', () => {
+  const port = Number(/--metrics=.*:(\d+)/.exec(container.args.join(' '))?.[1]);
+  const metrics = container.ports.find(
+    (/** @type {{ name: string }} */ one) => one.name === 'metrics',
+  );
+
+  expect(metrics.containerPort).toBe(port);
+  expect(container.livenessProbe.httpGet).toEqual({ path: '/healthz', port: 'metrics' });
+  expect(container.readinessProbe.httpGet).toEqual({ path: '/readyz', port: 'metrics' });
+});
 
 test('every option of the agent in the documentation and in deploy/ exists', () => {
   const help = execFileSync(agentPath, ['--help'], { encoding: 'utf8', timeout: TIMEOUT_MS });
@@ -150,6 +195,7 @@ test('Kubernetes: the node’s network, one agent a node, no rights, secrets fro
     .filter((/** @type {string} */ value) => value.startsWith('/etc/'));
 
   expect(files.length).toBe(3);
+  expect(mounts).toContain('/run/mediasoup-horizontal');
   for (const file of files) {
     expect(mounts).toContain(path.dirname(file));
   }
