@@ -12,6 +12,7 @@ pub mod channel;
 pub mod connection;
 pub mod core;
 pub mod mock_worker;
+pub mod monitor;
 pub mod net;
 mod pidfd;
 pub mod placement;

@@ -278,6 +278,7 @@ impl Server {
         Box::new(Welcome {
             protocol,
             agent_id: identity.agent_id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             instance_id: identity.instance_id.clone(),
             session,
             resumed: seen.is_some(),

@@ -1,5 +1,6 @@
 //! A connection is one source of workers: an agent, this host, a mock.
 
+mod details;
 mod host_load;
 pub mod local;
 pub mod remote;
@@ -13,6 +14,7 @@ use crate::{addresses::HostAddresses, channel::framing::MESSAGE_MAX, queue};
 
 pub mod mock;
 
+pub use details::{AgentDetails, Details, LinkDetails};
 pub use host_load::HostLoad;
 
 /// A future that a trait object returns.
@@ -231,6 +233,11 @@ pub trait Connection: Send + Sync {
     /// Whether the other side can be reached, now and whenever that changes.
     fn state(&self) -> watch::Receiver<ConnectionState> {
         watch::channel(ConnectionState::Connected).1
+    }
+
+    /// What it shows to the people who run it.
+    fn details(&self) -> Details {
+        Details::default()
     }
 
     /// What keeps the connection from being used now, where it knows.

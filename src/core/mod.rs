@@ -4,6 +4,7 @@
 pub mod choice;
 pub mod config;
 pub mod credentials;
+pub mod observe;
 mod part_source;
 pub mod placement;
 pub mod relay;
@@ -34,6 +35,7 @@ use tokio::{
 
 use self::{
     choice::{NoWorker, Source},
+    observe::Observed,
     rules::Rules,
     sharing::Sharing,
 };
@@ -108,6 +110,7 @@ pub struct Inner {
     spread: Spread,
     rules: Rules,
     sharing: Sharing,
+    observed: Observed,
 }
 
 impl Core {
@@ -137,6 +140,7 @@ impl Core {
             spread,
             sharing: Sharing::with_limit(rules.workers_per_host),
             rules,
+            observed: Observed::default(),
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =

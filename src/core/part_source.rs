@@ -126,6 +126,7 @@ mod tests {
             spread: Spread { policy, ..Spread::scatter(max_parts) },
             rules: Rules::of(policy),
             sharing: crate::core::sharing::Sharing::default(),
+            observed: crate::core::observe::Observed::default(),
         })
     }
 

@@ -159,7 +159,8 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
         }
     });
     let source = Parts::of(&inner, request, pid);
-    let ends = Ends { library, machine, home, source, control, stdio, local_pids: None };
+    let (_attended, watch) = inner.attend(pid, &home.host.key);
+    let ends = Ends { library, machine, home, source, control, stdio, local_pids: None, watch };
     let exit = relay::run(ends).await;
     let _ = writing.await;
     signals.abort();

@@ -11,8 +11,8 @@ use channel_schema::fbs::{
 };
 
 use super::{
-    Fate, Object, ObjectKind, Output, PartId, VirtualWorker, facts::TransportKind, pipes::Own,
-    refuse_as, requests::Pending, routing::refuse_unknown, tracking::Effect,
+    CloseReason, Fate, Object, ObjectKind, Output, PartId, VirtualWorker, facts::TransportKind,
+    pipes::Own, refuse_as, requests::Pending, routing::refuse_unknown, tracking::Effect,
 };
 use crate::channel::{
     Envelope, Message,
@@ -247,7 +247,7 @@ impl VirtualWorker {
         }
         for id in transports {
             self.tell_of_end(&id, out);
-            self.forget(&id, out);
+            self.forget_as(&id, CloseReason::PartLost, out);
         }
         for id in observers {
             self.move_observer(&id, out);

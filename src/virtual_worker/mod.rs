@@ -1,6 +1,8 @@
 //! The virtual worker: what the library takes for its mediasoup-worker. A state machine without
 //! I/O: messages in, messages out.
 
+mod census;
+mod changes;
 mod closes;
 mod deaths;
 mod facts;
@@ -34,12 +36,16 @@ use std::{sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 
 pub use self::{
+    census::{Census, Counts, ObjectView, PartView, PipeView, RouterView},
+    changes::{CloseReason, ObjectChange},
     deaths::OnPartLost,
     growth::{PartLoad, Spread},
     objects::{Object, ObjectKind, Objects, PartId},
 };
 
 use self::{
+    census::Measured,
+    changes::Changes,
     facts::Facts,
     gather::Gathers,
     growth::Growth,
@@ -114,6 +120,9 @@ pub struct VirtualWorker {
     growth: Growth,
     /// The settings that further parts start with.
     settings: Option<worker::UpdateSettingsRequest>,
+    /// What to tell those who watch.
+    changes: Changes,
+    measured: Measured,
     /// `WORKER_CLOSE` left.
     closing: bool,
     now: Duration,
@@ -140,6 +149,8 @@ impl VirtualWorker {
             known: Known::default(),
             growth: Growth::default(),
             settings: None,
+            changes: Changes::default(),
+            measured: Measured::default(),
             closing: false,
             now: Duration::ZERO,
         }
@@ -431,6 +442,7 @@ impl VirtualWorker {
                 {
                     rewriting::learn(&self.book, host, id, &app.sockets, answer);
                 }
+                self.tell_new(id);
             }
             Effect::Close { id } => self.forget(id, out),
             Effect::None => {}
@@ -442,7 +454,12 @@ impl VirtualWorker {
 
     /// Drops an object and all that goes with it.
     fn forget(&mut self, id: &str, out: &mut Vec<Output>) {
+        self.forget_as(id, CloseReason::Closed, out);
+    }
+
+    fn forget_as(&mut self, id: &str, reason: CloseReason, out: &mut Vec<Output>) {
         let removed = self.objects.remove(id);
+        self.tell_gone(&removed, reason);
         for (id, object) in &removed {
             match object.kind {
                 ObjectKind::Transport => self.book.forget(id),

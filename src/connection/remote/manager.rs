@@ -121,6 +121,7 @@ impl Manager {
             }
             Err(problem) => {
                 tracing::debug!(url = %shared.options.url, %problem, "no connection");
+                shared.history.dial_failed();
                 self.failures = self.failures.saturating_add(1);
                 self.note_refusal(&problem);
                 if problem.is_final() {
@@ -203,11 +204,13 @@ impl Manager {
 
     /// Ends what lived in a session. Spawns that it did not answer may be asked of the next, once.
     fn bury(&mut self, mut session: Session, reason: &str) {
+        self.shared.history.session_lost();
         let error = SpawnError::Unreachable(reason.to_owned());
         for spawn in session.lose(reason) {
             if spawn.second {
                 let _ = spawn.reply.send(Err(error.clone()));
             } else {
+                self.shared.history.spawn_retried();
                 park(&mut self.waiting, Spawn { second: true, ..spawn });
             }
         }
@@ -265,6 +268,7 @@ impl Manager {
 
     fn announce(&self, welcome: Arc<Welcome>, resumed: bool) {
         self.shared.load.send_replace(Some(welcome.load.clone()));
+        self.shared.history.welcomed(Arc::clone(&welcome), resumed);
         let mut host = self.shared.host.lock();
         if !resumed {
             *host = Host::default();
@@ -305,6 +309,7 @@ impl Manager {
         let url = &self.shared.options.url;
         let reason = format!("agent {url}: {lost}");
         tracing::warn!(reason, "the session is lost");
+        self.shared.history.session_lost();
         self.shared.state.send_replace(ConnectionState::Disconnected);
         session.end(&reason);
         self.failures = self.failures.saturating_add(1);
