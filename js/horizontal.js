@@ -3,13 +3,16 @@
 const path = require('node:path');
 const mediasoup = require('mediasoup-upstream');
 const { WorkerClosedError } = require('mediasoup-upstream/errors');
+const { EnhancedEventEmitter } = require('mediasoup-upstream/extras');
 const { toSettings } = require('./connections');
 const { createWorkerWith } = require('./create-worker');
+const { toEventFunction } = require('./events');
 const { closeAtExit, forgetAtExit } = require('./exit');
 const { loadBinding, stubPath, unwrap } = require('./native');
 const { toPlacement } = require('./placement');
 
 /** @import { LocalConnection, MockConnection, RemoteConnection } from './connections' */
+/** @import { CoreEvent } from './events' */
 /** @import { NativeCore } from './native' */
 /** @import { PlacementFunction } from './placement' */
 
@@ -46,7 +49,7 @@ const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream
 /**
  * The connections whose workers carry an app's media.
  */
-class Horizontal {
+class Horizontal extends EnhancedEventEmitter {
   /** @type {NativeCore | undefined} */
   #core;
   #socket = '';
@@ -57,6 +60,7 @@ class Horizontal {
   #options;
   /** @type {typeof mediasoup | undefined} */
   #mediasoup;
+  #receiver = { take: (/** @type {CoreEvent} */ event) => this.#take(event) };
 
   /**
    * @param {Iterable<ConnectionLike>} [connections] Default: what the environment names
@@ -64,6 +68,7 @@ class Horizontal {
    * @param {HorizontalOptions} [options]
    */
   constructor(connections, options = {}) {
+    super();
     this.#initial = connections === undefined ? 'environment' : [...connections];
     this.#options = options;
     toPlacement(options);
@@ -165,6 +170,13 @@ class Horizontal {
     this.#core = undefined;
   }
 
+  /**
+   * @param {CoreEvent} event
+   */
+  #take({ type, ...about }) {
+    this.safeEmit(type, about);
+  }
+
   #ticketSource() {
     const core = this.#start();
 
@@ -201,6 +213,7 @@ class Horizontal {
           mediasoupDir: MEDIASOUP_DIR,
         }),
         chooser,
+        toEventFunction(this.#receiver),
       ),
     );
 

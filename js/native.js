@@ -17,11 +17,12 @@ const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
 
 /**
  * @typedef {object} NativeCore
- * @property {(options: string, chooser?: (text: string) => string) => string} start
+ * @property {(options: string, chooser?: (text: string) => string, onEvents?: (batch: string) => void) => string} start
  * @property {(connection: string) => string} add
  * @property {(name: string) => boolean} remove
  * @property {() => string} connections
  * @property {() => string} states
+ * @property {(wanted: boolean) => void} wantObjects
  * @property {(request: string) => string} ticket
  * @property {(ticket: string) => string} settle
  * @property {(pid: number) => string} whereIs

@@ -9,6 +9,7 @@ pub mod addresses;
 pub mod agent;
 pub mod bridge;
 pub mod channel;
+pub mod compatibility;
 pub mod connection;
 pub mod core;
 pub mod mock_worker;

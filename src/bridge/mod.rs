@@ -1,6 +1,7 @@
 //! What Node.js may call. Management only: JSON text in, JSON text out. Errors that users see are
 //! built in JS, because native ones are of no JS class under jest.
 
+mod events;
 mod placement;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -8,7 +9,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use napi_derive::napi;
 use serde::{Deserialize, Serialize};
 
-use self::placement::{AppFunction, PlacementFunction};
+use self::{
+    events::EventFunction,
+    placement::{AppFunction, PlacementFunction},
+};
 use crate::core::{Core, Ticket, config, placement::Placement};
 
 /// Result of a call: exactly one of the two is not null.
@@ -66,17 +70,23 @@ impl NativeCore {
         Self { core: None, options: config::Options::default() }
     }
 
-    /// Starts the core. JSON in: the options, and the app's own function for placement. JSON out:
-    /// `{ok: socket name, error}`.
+    /// Starts the core. JSON in: the options, the app's own function for placement, and who hears of
+    /// events, as JSON lists of them. JSON out: `{ok: socket name, error}`.
     #[napi(catch_unwind)]
-    pub fn start(&mut self, options: String, chooser: Option<PlacementFunction>) -> String {
-        answer(self.try_start(&options, chooser))
+    pub fn start(
+        &mut self,
+        options: String,
+        chooser: Option<PlacementFunction>,
+        on_events: Option<EventFunction>,
+    ) -> String {
+        answer(self.try_start(&options, chooser, on_events))
     }
 
     fn try_start(
         &mut self,
         options: &str,
         chooser: Option<PlacementFunction>,
+        on_events: Option<EventFunction>,
     ) -> Result<String, String> {
         self.options = serde_json::from_str(options)
             .map_err(|error| format!("options are not what the core expects: {error}"))?;
@@ -88,6 +98,9 @@ impl NativeCore {
         let core =
             Core::start_with(book, timeout, spread, rules).map_err(|error| error.to_string())?;
         let socket = core.socket().to_owned();
+        if let Some(on_events) = on_events {
+            core.handle().spawn(events::tell(core.events().listen(), on_events));
+        }
         self.core = Some(core);
         Ok(socket)
     }
@@ -140,6 +153,14 @@ impl NativeCore {
         let states = self.core.as_ref().map(Core::states).unwrap_or_default();
         let named = states.into_iter().map(|(name, state)| (name, state.name()));
         to_json(&named.collect::<BTreeMap<_, _>>())
+    }
+
+    /// Says whether anybody wants to hear of objects.
+    #[napi(catch_unwind)]
+    pub fn want_objects(&self, wanted: bool) {
+        if let Some(core) = &self.core {
+            core.events().want_objects(wanted);
+        }
     }
 
     /// A ticket for the stub that is spawned next. JSON out: `{ok: ticket, error}`.

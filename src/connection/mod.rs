@@ -188,6 +188,8 @@ pub enum ConnectionState {
     Connected,
     /// It is gone for longer. Its workers live on until the session timeout.
     Disconnected,
+    /// It does not let us in, or is nothing that we could use.
+    Refused,
     /// `close()` was called.
     Closed,
 }
@@ -199,6 +201,7 @@ impl ConnectionState {
             Self::Connecting => "connecting",
             Self::Connected => "connected",
             Self::Disconnected => "disconnected",
+            Self::Refused => "refused",
             Self::Closed => "closed",
         }
     }

@@ -11,7 +11,10 @@ use std::{
 use parking_lot::Mutex;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     rules::{Question, Rules},
@@ -19,6 +22,7 @@ use super::{
 };
 use crate::{
     connection::{Connection, Exit, InPlaceWorker, SpawnError, SpawnRequest, WorkerLink},
+    monitor::{Event, EventSink},
     placement::{self, Candidate, Policy, Recent, WORKER_COST, Wish},
 };
 
@@ -36,11 +40,30 @@ pub struct Source {
     pub own_workers: Arc<AtomicUsize>,
     /// Workers that were placed there a moment ago.
     pub recent: Arc<Mutex<Recent>>,
+    /// Where to tell that it has no room.
+    pub events: EventSink,
+    /// Ends with the last of its holders.
+    pub watching: Option<Arc<AbortOnDrop>>,
+}
+
+/// A task that is over once nobody needs it any more.
+pub struct AbortOnDrop(pub AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Source {
     pub fn new(connection: Arc<dyn Connection>) -> Self {
-        Self { connection, own_workers: Arc::default(), recent: Arc::default() }
+        Self {
+            connection,
+            own_workers: Arc::default(),
+            recent: Arc::default(),
+            events: EventSink::default(),
+            watching: None,
+        }
     }
 }
 
@@ -288,7 +311,15 @@ async fn attempt(
     let place = Place::take(source);
     match spawn(source.connection.as_ref(), request, in_place, deadline, seeker).await {
         Ok(found) => Ok((found, place)),
-        Err(error) => Err((source.connection.name(), error)),
+        Err(error) => {
+            let connection = source.connection.name();
+            if let SpawnError::Full(message) = &error {
+                source
+                    .events
+                    .emit(Event::Full { connection: connection.clone(), message: message.clone() });
+            }
+            Err((connection, error))
+        }
     }
 }
 

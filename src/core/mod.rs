@@ -12,6 +12,7 @@ pub mod rules;
 mod settings;
 pub mod sharing;
 pub mod single;
+mod standing;
 mod stub_server;
 
 use std::{
@@ -34,7 +35,7 @@ use tokio::{
 };
 
 use self::{
-    choice::{NoWorker, Source},
+    choice::{AbortOnDrop, NoWorker, Source},
     observe::Observed,
     rules::Rules,
     sharing::Sharing,
@@ -42,6 +43,7 @@ use self::{
 use crate::{
     addresses::book::AddressBook,
     connection::{Connection, ConnectionState},
+    monitor::{Event, EventSink},
     virtual_worker::Spread,
 };
 
@@ -111,6 +113,7 @@ pub struct Inner {
     rules: Rules,
     sharing: Sharing,
     observed: Observed,
+    events: EventSink,
 }
 
 impl Core {
@@ -141,6 +144,7 @@ impl Core {
             sharing: Sharing::with_limit(rules.workers_per_host),
             rules,
             observed: Observed::default(),
+            events: EventSink::default(),
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =
@@ -187,8 +191,18 @@ impl Core {
 
     /// Adds a source of workers.
     pub fn add(&self, connection: Arc<dyn Connection>) {
-        self.inner.sources.lock().push(Source::new(connection));
+        let events = self.inner.events.clone();
+        events.emit(Event::Add { connection: connection.name() });
+        let telling = standing::tell(Arc::clone(&connection), events.clone());
+        let watching = Some(Arc::new(AbortOnDrop(self.handle.spawn(telling).abort_handle())));
+        let source = Source { events, watching, ..Source::new(connection) };
+        self.inner.sources.lock().push(source);
         self.inner.update_fleet();
+    }
+
+    /// Where everybody tells what an app may want to know.
+    pub fn events(&self) -> &EventSink {
+        &self.inner.events
     }
 
     /// Removes the source of that name and ends its workers. False if there is none.
@@ -199,7 +213,11 @@ impl Core {
             position.map(|position| sources.remove(position))
         };
         self.inner.update_fleet();
-        removed.map(|source| source.connection.close()).is_some()
+        let close = |source: Source| {
+            source.connection.close();
+            self.inner.events.emit(Event::Delete { connection: name.to_owned() });
+        };
+        removed.map(close).is_some()
     }
 
     /// The names of all connections.

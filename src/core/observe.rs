@@ -19,11 +19,12 @@ use super::{
     relay::{QUESTIONS, Question, Report, Tell, Watch},
 };
 use crate::{
-    connection::HostLoad,
+    connection::{Exit, HostLoad},
     monitor::{
-        Tally,
+        Event, EventSink, Kind, Object, Reason, Tally,
         stats::{ConnectionStats, Stats, WorkerSnapshot},
     },
+    virtual_worker::{CloseReason, ObjectChange},
 };
 
 /// How long a Worker may take to tell of itself. It is asked on its own thread, so only one that is
@@ -60,6 +61,40 @@ pub struct Attended {
     pid: u32,
     seat: Arc<Seat>,
     tally: Arc<Tally>,
+    /// Who hears of its end.
+    told: Option<(EventSink, Object)>,
+    reason: Option<Reason>,
+}
+
+impl Attended {
+    fn told_by(mut self, events: EventSink, worker: Object) -> Self {
+        self.told = Some((events, worker));
+        self
+    }
+
+    /// The Worker is gone.
+    pub fn ended(mut self, exit: &Exit) {
+        self.reason = died(exit).then_some(Reason::Died);
+    }
+}
+
+/// Whether that is the end of a Worker that nobody closed.
+pub fn died(exit: &Exit) -> bool {
+    *exit != Exit::Code(0)
+}
+
+/// What is told of a change.
+fn event(change: ObjectChange, worker: u32, connection: &str) -> Event {
+    let ObjectChange { kind, id, router, transport, closed, .. } = change;
+    let connection = connection.to_owned();
+    let object = Object { kind: Kind::of(kind, transport), id, connection, worker, router };
+    let reason = match closed {
+        None => return Event::NewObject(object),
+        Some(CloseReason::Closed) => None,
+        Some(CloseReason::PartLost) => Some(Reason::PartLost),
+        Some(CloseReason::WorkerGone) => Some(Reason::Died),
+    };
+    Event::CloseObject { object, reason }
 }
 
 impl Observed {
@@ -72,7 +107,7 @@ impl Observed {
         let tally = Arc::clone(&self.tally);
         let seats = Arc::downgrade(&self.seats);
         let watch = Watch { questions, tally: Arc::clone(&tally), tell };
-        (Attended { seats, pid, seat, tally }, watch)
+        (Attended { seats, pid, seat, tally, told: None, reason: None }, watch)
     }
 
     fn seats(&self) -> BTreeMap<u32, Arc<Seat>> {
@@ -83,6 +118,9 @@ impl Observed {
 impl Drop for Attended {
     fn drop(&mut self) {
         self.tally.worker_ended();
+        if let Some((events, object)) = self.told.take().filter(|(sink, _)| sink.wants_objects()) {
+            events.emit(Event::CloseObject { object, reason: self.reason });
+        }
         let Some(seats) = self.seats.upgrade() else { return };
         let mut seats = seats.lock();
         // The pid may have become another Worker's while this one was seen off.
@@ -108,7 +146,25 @@ impl Core {
 impl Inner {
     /// A Worker begins.
     pub(super) fn attend(&self, pid: u32, connection: &str) -> (Attended, Watch) {
-        self.observed.attend(pid, connection, None)
+        let events = self.events.clone();
+        let told = events.clone();
+        let tell = move |change: ObjectChange, connection: &str| {
+            if told.wants_objects() {
+                told.emit(event(change, pid, connection));
+            }
+        };
+        let (attended, watch) = self.observed.attend(pid, connection, Some(Box::new(tell)));
+        let worker = Object {
+            kind: Kind::Worker,
+            id: pid.to_string(),
+            connection: connection.to_owned(),
+            worker: pid,
+            router: None,
+        };
+        if events.wants_objects() {
+            events.emit(Event::NewObject(worker.clone()));
+        }
+        (attended.told_by(events, worker), watch)
     }
 
     pub(super) async fn stats(&self, wanted: Wanted) -> Stats {
@@ -122,7 +178,13 @@ impl Inner {
         });
         let workers = join_all(asked).await;
         let connections = self.sources().iter().map(connection).collect();
-        Stats::new(connections, workers, self.observed.tally.read(), wanted.objects)
+        Stats::new(
+            connections,
+            workers,
+            self.observed.tally.read(),
+            self.events.missed(),
+            wanted.objects,
+        )
     }
 }
 

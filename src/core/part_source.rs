@@ -127,6 +127,7 @@ mod tests {
             rules: Rules::of(policy),
             sharing: crate::core::sharing::Sharing::default(),
             observed: crate::core::observe::Observed::default(),
+            events: crate::monitor::EventSink::default(),
         })
     }
 

@@ -237,17 +237,18 @@ async fn run_in_place(
     }
     drop((input, output, stream));
     let _registered = core.register(pid, &place.connection.name());
-    let (_attended, watch) = core.attend(pid, &place.connection.name());
+    let (attended, watch) = core.attend(pid, &place.connection.name());
     let _measured = place.connection.runs_in_place(pid);
     let home = part_source::opened(link, place);
     // The stub is the worker now and could not outlive it, as a Worker of several parts may.
-    let machine = VirtualWorker::new(pid, home.host.clone(), core.book(), Spread::ONE_PART);
+    let mut machine = VirtualWorker::new(pid, home.host.clone(), core.book(), Spread::ONE_PART);
+    machine.watch_objects();
     // The worker holds the app's stdout and stderr itself; only remarks of ours are left to log.
     let (_keep, control) = mpsc::channel(1);
     let (stdio, _) = queue::bounded(relay::STDIO_LIMIT);
     let ends =
         Ends { library, machine, home, source: None, control, stdio, local_pids: None, watch };
-    relay::run(ends).await;
+    attended.ended(&relay::run(ends).await);
     drop(guard);
 }
 
@@ -283,8 +284,9 @@ async fn run_linked(
         let _ = writer.write_all(&watch_message(&pids)).await;
     }
     let _registered = core.register(pid, &home.host.key);
-    let (_attended, watch) = core.attend(pid, &home.host.key);
-    let machine = VirtualWorker::new(pid, home.host.clone(), core.book(), core.spread);
+    let (attended, watch) = core.attend(pid, &home.host.key);
+    let mut machine = VirtualWorker::new(pid, home.host.clone(), core.book(), core.spread);
+    machine.watch_objects();
     let (events, control) = mpsc::channel(16);
     let listening = tokio::spawn(read_control(reader, events));
     let (stdio, texts) = queue::bounded(relay::STDIO_LIMIT);
@@ -293,6 +295,7 @@ async fn run_linked(
     let local_pids = Some(local_pids);
     let ends = Ends { library, machine, home, source, control, stdio, local_pids, watch };
     let exit = relay::run(ends).await;
+    attended.ended(&exit);
     // The relay's end closed the channel and the queue of texts: the stub may say how it ended.
     if let Ok(mut writer) = writing.await {
         let why = match &exit {

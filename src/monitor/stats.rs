@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use super::tally::Counted;
+use super::{events::Kind, tally::Counted};
 use crate::{
     connection::{ConnectionState, Details, HostLoad, Load},
     core::relay::Report,
-    virtual_worker::{Counts, ObjectKind, PartId},
+    virtual_worker::{Counts, PartId},
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -152,7 +152,7 @@ pub struct PipeStats {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectStats {
-    pub kind: &'static str,
+    pub kind: Kind,
     pub id: String,
     pub connection: Option<String>,
     pub worker: u32,
@@ -260,6 +260,7 @@ impl Stats {
         connections: Vec<ConnectionStats>,
         snapshots: Vec<WorkerSnapshot>,
         counted: Counted,
+        events_missed: u64,
         name_objects: bool,
     ) -> Self {
         let mut stats = Self {
@@ -276,7 +277,7 @@ impl Stats {
                 parts_opened: counted.parts_opened,
                 parts_failed: counted.parts_failed,
                 parts_lost: counted.parts_lost,
-                events_missed: 0,
+                events_missed,
             },
         };
         for snapshot in snapshots {
@@ -352,36 +353,19 @@ impl Stats {
         }));
         if let Some(objects) = &mut self.objects {
             objects.push(ObjectStats {
-                kind: "worker",
+                kind: Kind::Worker,
                 id: worker.to_string(),
                 connection: self.workers.last().map(|worker| worker.connection.clone()),
                 worker,
                 router: None,
             });
             objects.extend(census.objects.into_iter().map(|object| ObjectStats {
-                kind: kind_name(object.kind, object.transport),
+                kind: Kind::of(object.kind, object.transport),
                 id: object.id,
                 connection: place(&object.part).connection,
                 worker,
                 router: object.router,
             }));
         }
-    }
-}
-
-/// What an object is called.
-pub fn kind_name(kind: ObjectKind, transport: Option<&str>) -> &'static str {
-    match (kind, transport) {
-        (ObjectKind::WebRtcServer, _) => "webRtcServer",
-        (ObjectKind::Router, _) => "router",
-        (ObjectKind::Transport, Some("plain")) => "plainTransport",
-        (ObjectKind::Transport, Some("pipe")) => "pipeTransport",
-        (ObjectKind::Transport, Some("direct")) => "directTransport",
-        (ObjectKind::Transport, _) => "webRtcTransport",
-        (ObjectKind::RtpObserver, _) => "rtpObserver",
-        (ObjectKind::Producer, _) => "producer",
-        (ObjectKind::Consumer, _) => "consumer",
-        (ObjectKind::DataProducer, _) => "dataProducer",
-        (ObjectKind::DataConsumer, _) => "dataConsumer",
     }
 }

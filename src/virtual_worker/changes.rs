@@ -103,7 +103,7 @@ impl VirtualWorker {
     }
 
     /// The virtual worker ends, and with it all that is left.
-    pub fn end_objects(&mut self) {
+    pub fn end_objects(&mut self, reason: CloseReason) {
         let roots = [ObjectKind::Router, ObjectKind::WebRtcServer];
         let roots = roots.map(|kind| self.objects.of_kind(kind).map(str::to_owned).collect());
         for id in roots.into_iter().flat_map(|ids: Vec<String>| ids) {
@@ -111,7 +111,7 @@ impl VirtualWorker {
             for (id, _) in removed.iter().filter(|(_, one)| one.kind == ObjectKind::Transport) {
                 self.book.forget(id);
             }
-            self.tell_gone(&removed, CloseReason::WorkerGone);
+            self.tell_gone(&removed, reason);
         }
     }
 }

@@ -339,6 +339,7 @@ impl Manager {
             let _ = spawn.reply.send(Err(problem.clone().into()));
         }
         self.shared.status.send_replace(Status::Refused(problem));
+        self.shared.state.send_replace(ConnectionState::Refused);
         let options = &self.shared.options;
         let again = options.may_change().then(|| options.backoff.wait(self.failures));
         let again = again.map(|pause| Instant::now() + pause);

@@ -7,7 +7,9 @@ use bytes::BytesMut;
 use crate::{
     addresses::book::Host,
     placement::Wish,
-    virtual_worker::{Census, Fate, ObjectChange, Output, PartId, PartLoad, VirtualWorker},
+    virtual_worker::{
+        Census, CloseReason, Fate, ObjectChange, Output, PartId, PartLoad, VirtualWorker,
+    },
 };
 
 /// A state machine between the library and its workers.
@@ -44,7 +46,7 @@ pub trait Machine {
     }
 
     /// It ends, and with it all objects that are left.
-    fn end_objects(&mut self) {}
+    fn end_objects(&mut self, _reason: CloseReason) {}
 
     /// What the part that it asks for is for.
     fn wish(&self, _part: PartId) -> Wish {
@@ -109,8 +111,8 @@ impl Machine for VirtualWorker {
         Self::take_changes(self)
     }
 
-    fn end_objects(&mut self) {
-        Self::end_objects(self);
+    fn end_objects(&mut self, reason: CloseReason) {
+        Self::end_objects(self, reason);
     }
 
     fn wish(&self, part: PartId) -> Wish {

@@ -204,7 +204,7 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
             }
         };
         if let Some(exit) = ended {
-            relay.tell_ends();
+            relay.tell_ends(&exit);
             relay.last_words().await;
             return exit;
         }
@@ -455,7 +455,7 @@ impl<M: Machine> Relay<M> {
 
     /// Nobody waits for this virtual worker any more: kills its workers and sees them gone.
     async fn abandon(mut self) -> Exit {
-        self.tell_ends();
+        self.tell_ends(&Exit::Signal(SIGKILL));
         self.parts.remove_opening();
         let leader = self.parts.leader();
         for part in self.parts.ids() {

@@ -6,8 +6,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Machine, Relay};
 use crate::{
+    connection::Exit,
     monitor::Tally,
-    virtual_worker::{Census, ObjectChange, PartId},
+    virtual_worker::{Census, CloseReason, ObjectChange, PartId},
 };
 
 /// How many questions may wait for a relay.
@@ -97,8 +98,10 @@ impl<M: Machine> Relay<M> {
     }
 
     /// The virtual worker is gone, and with it all that is left.
-    pub(super) fn tell_ends(&mut self) {
-        self.machine.end_objects();
+    pub(super) fn tell_ends(&mut self, exit: &Exit) {
+        let closed = *exit == Exit::Code(0);
+        let reason = if closed { CloseReason::Closed } else { CloseReason::WorkerGone };
+        self.machine.end_objects(reason);
         self.tell_changes();
     }
 }
