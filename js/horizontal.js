@@ -8,11 +8,15 @@ const { toSettings } = require('./connections');
 const { createWorkerWith } = require('./create-worker');
 const { toEventFunction } = require('./events');
 const { closeAtExit, forgetAtExit } = require('./exit');
+const { Changes } = require('./monitor/changes');
+const { followListeners, isHeard } = require('./monitor/object-events');
+const { readMetrics, readStats } = require('./monitor/stats');
 const { loadBinding, stubPath, unwrap } = require('./native');
 const { toPlacement } = require('./placement');
 
 /** @import { LocalConnection, MockConnection, RemoteConnection } from './connections' */
 /** @import { CoreEvent } from './events' */
+/** @import { HorizontalChange, HorizontalStats, StatsOptions } from './monitor/types' */
 /** @import { NativeCore } from './native' */
 /** @import { PlacementFunction } from './placement' */
 
@@ -69,6 +73,7 @@ class Horizontal extends EnhancedEventEmitter {
    */
   constructor(connections, options = {}) {
     super();
+    followListeners(this, (wanted) => this.#core?.wantObjects(wanted));
     this.#initial = connections === undefined ? 'environment' : [...connections];
     this.#options = options;
     toPlacement(options);
@@ -159,6 +164,35 @@ class Horizontal extends EnhancedEventEmitter {
   }
 
   /**
+   * What there is now on all connections. A Worker that does not answer within a second is told
+   * without what lives on it.
+   *
+   * @param {StatsOptions} [options]
+   * @returns {Promise<HorizontalStats>}
+   */
+  async stats(options) {
+    return readStats(this.#start(), options);
+  }
+
+  /**
+   * The same in the text format of Prometheus (OpenMetrics).
+   *
+   * @returns {Promise<string>}
+   */
+  async metrics() {
+    return readMetrics(this.#start());
+  }
+
+  /**
+   * What there is now, with every object, and then what changes, for as long as it is iterated.
+   *
+   * @returns {AsyncIterableIterator<HorizontalChange>}
+   */
+  changes() {
+    return new Changes(this);
+  }
+
+  /**
    * Ends every Worker and connection.
    */
   close() {
@@ -168,6 +202,7 @@ class Horizontal extends EnhancedEventEmitter {
       this.#core.close();
     }
     this.#core = undefined;
+    this.safeEmit('close');
   }
 
   /**
@@ -229,6 +264,7 @@ class Horizontal extends EnhancedEventEmitter {
       throw error;
     }
     this.#core = core;
+    core.wantObjects(isHeard(this));
     closeAtExit(core);
 
     return core;

@@ -23,6 +23,7 @@ const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
  * @property {() => string} connections
  * @property {() => string} states
  * @property {(wanted: boolean) => void} wantObjects
+ * @property {(wanted: string) => Promise<string>} stats
  * @property {(request: string) => string} ticket
  * @property {(ticket: string) => string} settle
  * @property {(pid: number) => string} whereIs

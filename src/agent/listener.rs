@@ -20,7 +20,10 @@ use crate::{
     net::{BoxedTransport, ServerTls},
 };
 
-use super::{AddressProblem, AgentOptions, Identity, Offer, Server, WorkerSource};
+use super::{
+    AddressProblem, AgentOptions, Identity, Offer, Server, WorkerSource, counters::NotLetIn,
+    http::Watchers,
+};
 
 /// How many connections may be open at a time beside the sessions.
 const SPARE_CONNECTIONS: usize = 64;
@@ -36,6 +39,8 @@ const LAST_STEPS: Duration = Duration::from_secs(1);
 pub enum AgentError {
     #[error("cannot listen on {address}: {problem}")]
     Listen { address: String, problem: String },
+    #[error("cannot listen on {address} for those who read metrics: {problem}")]
+    Metrics { address: String, problem: String },
     #[error("refusing to listen on {address}, off loopback, {}", Missing::list(missing))]
     Exposed { address: SocketAddr, missing: Vec<Missing> },
     #[error("{0}")]
@@ -78,6 +83,7 @@ pub struct Agent {
     address: SocketAddr,
     server: Server,
     offers: Vec<Offer>,
+    watchers: Option<Watchers>,
 }
 
 impl Agent {
@@ -112,14 +118,23 @@ impl Agent {
         let listener = TcpListener::bind(asked).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let listen = reached_at(address).map_err(failed)?;
+        let watchers = match &options.metrics {
+            Some(address) => Some(watchers(address).await?),
+            None => None,
+        };
         let identity = Identity { listen, ..Identity::new(address.port()) };
         let server = Server::new(options, identity, addresses, source);
-        Ok(Self { listener, address, server, offers })
+        Ok(Self { listener, address, server, offers, watchers })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells metrics and health.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.watchers.as_ref().map(|watchers| watchers.address)
     }
 
     /// Whether it is reached by `wss://`.
@@ -139,7 +154,12 @@ impl Agent {
 
     /// Serves until `stop` resolves, then ends every session and worker.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, server, .. } = self;
+        let Self { listener, server, watchers, .. } = self;
+        // Until the very end: whoever watches shall see it end.
+        let mut watching = JoinSet::new();
+        if let Some(watchers) = watchers {
+            watching.spawn(watchers.serve(server.clone()));
+        }
         let options = &server.shared.options;
         let places = Arc::new(Semaphore::new(options.max_sessions + SPARE_CONNECTIONS));
         let mut connections = JoinSet::new();
@@ -159,6 +179,7 @@ impl Agent {
                     Ok((stream, peer)) => {
                         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                             tracing::warn!(peer = %peer.ip(), "too many connections");
+                            server.shared.counters.not_let_in(NotLetIn::Crowded);
                             continue;
                         };
                         let server = server.clone();
@@ -186,6 +207,19 @@ impl Agent {
             tracing::warn!(workers = server.load().workers, "not everything ended in time");
         }
     }
+}
+
+/// Listens for those who read metrics.
+async fn watchers(address: &str) -> Result<Watchers, AgentError> {
+    let listening = async {
+        let mut found = lookup_host(address).await?;
+        let found = found.next().ok_or_else(|| io::Error::other("the name has no address"))?;
+        Watchers::bind(found).await
+    };
+    listening.await.map_err(|error| AgentError::Metrics {
+        address: address.to_owned(),
+        problem: explain(&error),
+    })
 }
 
 /// What these options lack off loopback.

@@ -7,8 +7,11 @@
 pub mod cli;
 
 mod addresses;
+mod counters;
+mod http;
 mod listener;
 mod local_workers;
+mod metrics;
 mod options;
 mod server;
 mod session;
@@ -19,6 +22,7 @@ mod workers;
 pub use addresses::{AddressOptions, AddressProblem};
 pub use listener::{Agent, AgentError, Missing};
 pub use local_workers::LocalWorkers;
+pub use metrics::{METRICS, NotReady};
 pub use options::AgentOptions;
 pub use server::{Identity, Server};
 pub use source::{Offer, WorkerSource};

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
@@ -15,12 +15,13 @@ use uuid::Uuid;
 
 use super::{
     AgentOptions, WorkerSource,
+    counters::{Counters, NotLetIn},
     session::Session,
     sessions::{Handle, Request, Resumable, Sessions},
 };
 use crate::{
     addresses::HostAddresses,
-    net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, TlsRefused, accept},
+    net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, Meter, TlsRefused, accept},
     wire::{
         AgentReply, Hello, Limits, LoadReport, MAX_MESSAGE, MAX_PAYLOAD, Refusal, RefusalCode,
         Welcome, WorkerOffer,
@@ -63,10 +64,15 @@ pub(super) struct Shared {
     /// One permit for each worker that may still start.
     pub(super) worker_slots: Arc<Semaphore>,
     session_slots: Arc<Semaphore>,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
     /// Measures the workers of every session.
     pub(super) sampler: CpuSampler,
     pub(super) stopping: watch::Sender<bool>,
+    /// Of the links of every session.
+    pub(super) meter: Arc<Meter>,
+    pub(super) counters: Counters,
+    /// Since 1970.
+    pub(super) started_at: Duration,
 }
 
 impl Shared {
@@ -99,6 +105,9 @@ impl Server {
             sessions: Sessions::default(),
             sampler: CpuSampler::default(),
             stopping: watch::Sender::new(false),
+            meter: Arc::default(),
+            counters: Counters::default(),
+            started_at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             host: HostIdentity::of_this_process(),
             options,
             identity,
@@ -164,8 +173,14 @@ impl Server {
         match timeout(limit, handshake).await {
             Ok(Ok(Some(mut done))) => done.ended().await,
             Ok(Ok(None)) => {}
-            Ok(Err(problem)) => tracing::info!(%peer, %problem, "not let in"),
-            Err(_) => tracing::info!(%peer, ?limit, "no handshake in time"),
+            Ok(Err(problem)) => {
+                self.shared.counters.not_let_in(problem.kind());
+                tracing::info!(%peer, %problem, "not let in");
+            }
+            Err(_) => {
+                self.shared.counters.not_let_in(NotLetIn::Late);
+                tracing::info!(%peer, ?limit, "no handshake in time");
+            }
         }
     }
 
@@ -195,6 +210,7 @@ impl Server {
                 Ok(Some(Done(ended)))
             }
             Err(refusal) => {
+                self.shared.counters.not_let_in(NotLetIn::Refused);
                 tracing::info!(%peer, problem = refusal.message, "refused");
                 reply(&mut link, &AgentReply::Refused(refusal)).await?;
                 link.close().await;
@@ -216,6 +232,7 @@ impl Server {
             if let Some(seen) = hello.last_seen {
                 if let Some(resumable) = resume(&handle, seen).await? {
                     tracing::info!(session, %peer, %controller, "session resumed");
+                    self.shared.counters.session_resumed();
                     let seen = Some(resumable.received);
                     let welcome = self.welcome(hello, protocol, id.clone(), seen, peer);
                     return Ok(Admitted { welcome, handle, resumable, fresh: None });
@@ -232,6 +249,7 @@ impl Server {
             message: format!("it has {} sessions already", self.shared.options.max_sessions),
         })?;
         let (id, handle, requests) = self.shared.sessions.open();
+        self.shared.counters.session_opened();
         tracing::info!(
             session = handle.number,
             %peer,
@@ -370,6 +388,16 @@ enum HandshakeError {
     Accept(#[from] AcceptError),
     #[error(transparent)]
     Link(#[from] LinkLost),
+}
+
+impl HandshakeError {
+    fn kind(&self) -> NotLetIn {
+        match self {
+            Self::Tls(_) => NotLetIn::Tls,
+            Self::Accept(AcceptError::Refused { .. }) => NotLetIn::Http,
+            Self::Accept(AcceptError::Io(_)) | Self::Link(_) => NotLetIn::Lost,
+        }
+    }
 }
 
 async fn reply(link: &mut Link, reply: &AgentReply) -> Result<(), LinkLost> {

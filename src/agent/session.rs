@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::{
+    counters::SessionEnd,
     server::Shared,
     sessions::{Request, Resumable},
     workers::Workers,
@@ -82,6 +83,18 @@ enum End {
     GivenUp(oneshot::Sender<()>),
 }
 
+impl End {
+    fn kind(&self) -> SessionEnd {
+        match self {
+            Self::Lost(LinkLost::Closed { .. }) | Self::GivenUp(_) => SessionEnd::Closed,
+            Self::Lost(_) => SessionEnd::Failed,
+            Self::Stopped => SessionEnd::Stopped,
+            Self::TimedOut => SessionEnd::TimedOut,
+            Self::Unused => SessionEnd::Unused,
+        }
+    }
+}
+
 impl Session {
     /// A session that waits for its first link.
     pub(super) fn new(
@@ -91,7 +104,7 @@ impl Session {
         addresses: HostAddresses,
         slot: OwnedSemaphorePermit,
     ) -> Self {
-        let (outbound, exchange) = Exchange::new();
+        let (outbound, exchange) = Exchange::metered(Arc::clone(&shared.meter));
         // As many entries as the session has workers, so it needs no bound of its own.
         let (tell_gone, gone) = mpsc::unbounded_channel();
         let workers = Workers::new(Arc::clone(&shared), addresses, outbound, tell_gone);
@@ -119,6 +132,7 @@ impl Session {
     /// it.
     pub(super) async fn run(mut self) {
         let end = self.serve().await;
+        self.shared.counters.session_ended(end.kind());
         self.workers.kill_all();
         let session = self.number;
         let goodbye = match &end {
@@ -259,6 +273,7 @@ impl Session {
         let Some(Attached { reader, writer, .. }) = self.link.take() else { return };
         drop(reader);
         writer.stop().await;
+        self.shared.counters.link_lost();
         let workers = self.workers.count();
         tracing::info!(session = self.number, why, workers, "link lost; waiting for the next");
         self.outage = Outage::new(

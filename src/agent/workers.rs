@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::server::Shared;
+use super::{counters::WorkerEnd, server::Shared};
 use crate::{
     addresses::HostAddresses,
     connection::{Exit, SpawnError, SpawnRequest, WorkerCommand, WorkerEvent, WorkerLink},
@@ -112,7 +112,9 @@ impl Workers {
                     outbound: self.outbound.clone(),
                     fate: fate.subscribe(),
                     gone: self.gone.clone(),
+                    shared: Arc::clone(&self.shared),
                 };
+                self.shared.counters.worker_started();
                 tokio::spawn(forward.run(pid));
                 let watched = self.shared.sampler.watch(pid);
                 self.table.insert(handle, Worker { pid, _watched: watched, commands, fate });
@@ -154,6 +156,7 @@ impl Workers {
 
     fn refuse(&self, handle: u32, error: SpawnError) -> Result<(), LinkLost> {
         tracing::info!(handle, %error, "no worker");
+        self.shared.counters.worker_not_started(&error);
         let frame = Frame::about(handle, Body::Failed(error.into()));
         if self.outbound.try_send(frame.clone()) == Err(TrySendError::Full) {
             let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
@@ -217,6 +220,7 @@ struct Forward {
     outbound: queue::Sender<Frame>,
     fate: watch::Receiver<Fate>,
     gone: mpsc::UnboundedSender<u32>,
+    shared: Arc<Shared>,
 }
 
 impl Forward {
@@ -230,7 +234,7 @@ impl Forward {
                 given_up = given_up(&mut self.fate) => match given_up {
                     Some(reason) => break Exit::Lost(reason),
                     // The session is over. Dropping the worker's events frees it.
-                    None => return,
+                    None => return self.shared.counters.worker_ended(WorkerEnd::WithSession),
                 },
                 // Cancel-safe: the queue keeps what was not received.
                 event = self.events.recv() => match event {
@@ -245,6 +249,7 @@ impl Forward {
             }
         };
         tracing::debug!(handle, ?exit, "worker gone");
+        self.shared.counters.worker_ended(WorkerEnd::from(&exit));
         self.send(Body::Exited(exit.into())).await;
         let _ = self.gone.send(handle);
     }

@@ -149,6 +149,7 @@ fn announce(agent: &Agent) {
         "instanceId": identity.instance_id,
         "workers": agent.offers(),
         "fingerprint": SCHEMA_FINGERPRINT,
+        "metrics": agent.metrics_address().map(|address| format!("http://{address}/metrics")),
         "pid": std::process::id(),
     });
     let mut stdout = io::stdout().lock();

@@ -3,15 +3,18 @@
 
 mod events;
 mod placement;
+mod stats;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
 use serde::{Deserialize, Serialize};
 
 use self::{
     events::EventFunction,
     placement::{AppFunction, PlacementFunction},
+    stats::StatsTask,
 };
 use crate::core::{Core, Ticket, config, placement::Placement};
 
@@ -161,6 +164,13 @@ impl NativeCore {
         if let Some(core) = &self.core {
             core.events().want_objects(wanted);
         }
+    }
+
+    /// What there is now. JSON in: what is wanted. A promise of JSON out: `{ok: the stats, or the
+    /// text of the metrics, error}`.
+    #[napi(catch_unwind)]
+    pub fn stats(&self, wanted: String) -> AsyncTask<StatsTask> {
+        AsyncTask::new(StatsTask::new(self.core.as_ref(), &wanted))
     }
 
     /// A ticket for the stub that is spawned next. JSON out: `{ok: ticket, error}`.

@@ -182,3 +182,42 @@ impl Filler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::monitor::{page::tests::check_table, stats::tests::busy};
+
+    #[test]
+    fn the_table_is_documented() {
+        check_table(METRICS, PREFIX, &["mediasoup_horizontal_agent_"]);
+    }
+
+    #[test]
+    fn every_metric_of_a_busy_app_has_a_value() {
+        let text = page(&busy()).unwrap();
+        for metric in METRICS {
+            let told = |line: &str| {
+                let rest = line.strip_prefix(metric.name);
+                rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+            };
+            assert!(text.lines().any(told), "{} has no value in\n{text}", metric.name);
+        }
+        for line in [
+            "mediasoup_horizontal_connection_up{connection=\"wss://a\"} 1.0",
+            "mediasoup_horizontal_connection_round_trip_seconds{connection=\"wss://a\"} 0.0125",
+            "mediasoup_horizontal_connection_cpu_cores{connection=\"wss://a\",owner=\"own\"} 0.75",
+            "mediasoup_horizontal_connection_cpu_cores{connection=\"wss://a\",owner=\"other\"} 0.1",
+            "mediasoup_horizontal_objects{connection=\"wss://a\",kind=\"consumer\"} 2.0",
+            "mediasoup_horizontal_worker_parts{connection=\"wss://a\"} 1.0",
+            "mediasoup_horizontal_pipes{from=\"wss://a\",to=\"local\"} 2.0",
+            "mediasoup_horizontal_pipes_paused{from=\"wss://a\",to=\"local\"} 1.0",
+            "mediasoup_horizontal_worker_queued_bytes 35.0",
+            "mediasoup_horizontal_router_parts_max 2.0",
+            "mediasoup_horizontal_calls_total{method=\"transport.consume\"} 3",
+        ] {
+            assert!(text.lines().any(|told| told == line), "no {line} in\n{text}");
+        }
+    }
+}

@@ -119,7 +119,7 @@ struct Relay<M> {
     local_pids: Option<watch::Sender<Vec<u32>>>,
     tally: Arc<Tally>,
     tell: Option<Tell>,
-    /// Where each part lives, also one that is just gone.
+    /// Where each part lives or lived.
     connections: HashMap<PartId, String>,
     /// Those who wait for what goes through the pipes.
     measuring: Vec<oneshot::Sender<()>>,
@@ -270,7 +270,7 @@ impl<M: Machine> Relay<M> {
             }
             Step::Opened(part, Ok(opened)) => {
                 let host = opened.host.clone();
-                self.connections.insert(part, host.key.clone());
+                self.note_connection(part, host.key.clone());
                 self.parts.opened(part, opened);
                 self.tell_local_pids();
                 self.tally.part_opened();
@@ -344,7 +344,6 @@ impl<M: Machine> Relay<M> {
             Fate::Dies => Some(exit),
             Fate::LivesOn => {
                 self.tally.part_lost();
-                self.connections.remove(&part);
                 None
             }
         }
@@ -381,7 +380,6 @@ impl<M: Machine> Relay<M> {
     /// Carries out what the virtual worker wants.
     fn settle(&mut self) {
         let mut losses = Losses::default();
-        let mut closed = Vec::new();
         for output in std::mem::take(&mut self.outputs) {
             match output {
                 Output::Lost { kind, id, reason } => losses.add(kind, id, reason),
@@ -398,7 +396,6 @@ impl<M: Machine> Relay<M> {
                 Output::OpenPart(part) => self.parts.open(part, self.machine.wish(part)),
                 Output::ClosePart(part) => {
                     self.parts.remove(part);
-                    closed.push(part);
                     self.tell_local_pids();
                 }
             }
@@ -407,9 +404,6 @@ impl<M: Machine> Relay<M> {
             self.remark(&line);
         }
         self.tell_changes();
-        for part in closed {
-            self.connections.remove(&part);
-        }
     }
 
     fn write_library(&mut self) {

@@ -11,6 +11,9 @@ use crate::{
     virtual_worker::{Census, CloseReason, ObjectChange, PartId},
 };
 
+/// Of how many parts a relay knows where they lived.
+const REMEMBERED: usize = 64;
+
 /// How many questions may wait for a relay.
 pub const QUESTIONS: usize = 8;
 
@@ -81,6 +84,15 @@ impl<M: Machine> Relay<M> {
                 self.settle();
             }
         }
+    }
+
+    /// Remembers where a part lives, for when it is gone before all that was there.
+    pub(super) fn note_connection(&mut self, part: PartId, connection: String) {
+        if self.connections.len() >= REMEMBERED {
+            let ids = self.parts.ids();
+            self.connections.retain(|part, _| ids.contains(part));
+        }
+        self.connections.insert(part, connection);
     }
 
     /// Tells of what came and went, and that what was asked of workers is there.

@@ -12,3 +12,4 @@ mod media;
 mod objects;
 mod relays;
 mod thrift;
+mod watched;
