@@ -20,6 +20,10 @@ const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
  * @property {(options: string, chooser?: (text: string) => string, onEvents?: (batch: string) => void) => string} start
  * @property {(connection: string) => string} add
  * @property {(name: string) => boolean} remove
+ * @property {(name: string) => boolean} drain
+ * @property {(name: string) => boolean} undrain
+ * @property {(name: string) => number} workersLeft
+ * @property {(name: string, told: (left: boolean) => void) => void} drained
  * @property {() => string} connections
  * @property {() => string} states
  * @property {(wanted: boolean) => void} wantObjects

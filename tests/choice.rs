@@ -211,7 +211,7 @@ impl Fleet {
     }
 
     fn places(&self) -> Vec<usize> {
-        self.sources.iter().map(|source| source.own_workers.load(Ordering::Relaxed)).collect()
+        self.sources.iter().map(Source::own_workers).collect()
     }
 }
 
@@ -270,7 +270,7 @@ async fn a_draining_host_is_not_asked() {
     assert_eq!(fleet.place().await.connection.name(), "stays");
     fleet.fakes[1].host.lock().draining = true;
     let why = fleet.why_not().await;
-    assert_eq!(why, NoWorker::NoRoom("leaves drains; stays drains".to_owned()));
+    assert_eq!(why, NoWorker::AllDrain("leaves, stays".to_owned()));
     assert_eq!(fleet.asked(), ["stays"]);
 }
 

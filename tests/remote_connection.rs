@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use mediasoup_horizontal::{
     agent::AgentOptions,
+    compatibility::{Aspect, Difference},
     connection::{
         Connection, Exit, HostLoad, SpawnError, WorkerCommand, WorkerEvent,
         remote::{RemoteConnection, RemoteOptions, Status},
@@ -122,6 +123,7 @@ async fn tells_the_agents_reasons() {
     let Err(SpawnError::Incompatible(text)) = within(connection.spawn(other)).await else {
         panic!("another schema must not run");
     };
+    let text = text.message;
     assert!(text.contains("beef") && text.contains(support::SCHEMA), "{text}");
     let first = within(connection.spawn(request(&[]))).await.unwrap();
     let Err(SpawnError::Full(text)) = within(connection.spawn(request(&[]))).await else {
@@ -168,13 +170,16 @@ async fn a_misfit_is_told_with_every_difference() {
         ..remote_options()
     };
     let (error, ..) = refusal(options).await;
+    let SpawnError::Incompatible(told) = error else { panic!("{error}") };
+    assert!(told.message.starts_with("agent ws://memory:4480 does not fit: "), "{told}");
+    let sides = |one: &Difference| (one.what, one.ours.clone(), one.theirs.clone());
+    let text = str::to_owned;
     assert_eq!(
-        error,
-        SpawnError::Incompatible(
-            "agent ws://memory:4480 does not fit: it has mediasoup-worker 3.27.1, this app needs \
-             3.28.0; the channel schema of its workers is 0123456789abcdef, this app's is beef"
-                .to_owned()
-        )
+        told.differences.iter().map(sides).collect::<Vec<_>>(),
+        [
+            (Aspect::Version, text("3.28.0"), text("3.27.1")),
+            (Aspect::Schema, text("beef"), text("0123456789abcdef of 3.27.1")),
+        ]
     );
 }
 

@@ -190,6 +190,7 @@ async fn there_is_no_way_around_tls() {
     let address = tls_agent(tls).await;
     let plain = options("ws", address, ClientTlsOptions::default());
     let DialError::Incompatible(text) = turned_away(plain).await else { panic!("let in") };
+    let text = text.message;
     assert!(text.contains("this agent takes TLS only: connect to wss://"), "{text}");
     let address = agent(agent_options()).await;
     let secure = options("wss", address, trusting(authority.ca()));

@@ -384,7 +384,7 @@ async fn errors_are_told_before_anything_starts() {
     assert!(matches!(start("/bin/true", &odd), SpawnError::WrongSettings(_)));
     let binary = WorkerBinary { schema: Some("other".into()), ..fake() };
     let error = launcher("exit42").start(&binary, &request(), addresses(), ()).map(drop);
-    assert!(matches!(error, Err(SpawnError::Incompatible(text)) if text.contains("other")));
+    assert!(matches!(error, Err(SpawnError::Incompatible(why)) if why.message.contains("other")));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     addresses::HostAddresses,
+    compatibility::FEATURES,
     net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, Meter, TlsRefused, accept},
     wire::{
         AgentReply, Hello, Limits, LoadReport, MAX_MESSAGE, MAX_PAYLOAD, Refusal, RefusalCode,
@@ -306,6 +307,7 @@ impl Server {
             workers: offers
                 .map(|offer| WorkerOffer { version: offer.version, schema: offer.schema })
                 .collect(),
+            features: Some(FEATURES.map(str::to_owned).into()),
             cores: cores(),
             max_workers: options.max_workers,
             addresses: HostAddresses {

@@ -10,7 +10,9 @@ use tokio::{
 use super::{counters::WorkerEnd, server::Shared};
 use crate::{
     addresses::HostAddresses,
-    connection::{Exit, SpawnError, SpawnRequest, WorkerCommand, WorkerEvent, WorkerLink},
+    connection::{
+        Exit, SpawnError, SpawnRequest, WorkerCommand, WorkerEvent, WorkerLink, incompatible,
+    },
     net::{LinkLost, Patience},
     queue::{self, TrySendError},
     wire::{Body, Frame, Kind, LoadReport, SpawnSpec, Spawned},
@@ -134,14 +136,14 @@ impl Workers {
             offers.iter().filter(|offer| offer.version == request.version).collect();
         if same_version.is_empty() {
             let offers: Vec<_> = offers.iter().map(|offer| offer.version.as_str()).collect();
-            return Err(SpawnError::Incompatible(format!(
+            return Err(incompatible(format!(
                 "it has mediasoup-worker {}, this app needs {}",
                 offers.join(", "),
                 request.version
             )));
         }
         if !same_version.iter().any(|offer| offer.schema == request.fingerprint) {
-            return Err(SpawnError::Incompatible(format!(
+            return Err(incompatible(format!(
                 "the channel schema of its mediasoup-worker {} is {}, this app's is {}",
                 request.version, same_version[0].schema, request.fingerprint
             )));

@@ -1,6 +1,7 @@
 //! What Node.js may call. Management only: JSON text in, JSON text out. Errors that users see are
 //! built in JS, because native ones are of no JS class under jest.
 
+mod drain;
 mod events;
 mod placement;
 mod stats;

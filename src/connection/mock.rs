@@ -9,11 +9,11 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
     BoxFuture, Connection, Details, Exit, HostLoad, LINK_LIMIT, Load, SpawnError, SpawnRequest,
-    WorkerCommand, WorkerEvent, WorkerLink,
+    WorkerCommand, WorkerEvent, WorkerLink, incompatible,
 };
 use crate::{
     MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
@@ -79,6 +79,7 @@ pub struct MockHandle {
 struct Shared {
     options: MockConnectionOptions,
     state: Mutex<State>,
+    draining: watch::Sender<bool>,
 }
 
 struct State {
@@ -108,7 +109,8 @@ impl MockConnection {
             violations: Vec::new(),
             host_load: options.host_load.clone(),
         };
-        Self { shared: Arc::new(Shared { options, state: Mutex::new(state) }) }
+        let draining = watch::Sender::new(options.host_load.draining);
+        Self { shared: Arc::new(Shared { options, state: Mutex::new(state), draining }) }
     }
 
     pub fn handle(&self) -> MockHandle {
@@ -149,6 +151,10 @@ impl Connection for MockConnection {
         Details { worker_versions: vec![MEDIASOUP_VERSION.to_owned()], ..Details::default() }
     }
 
+    fn draining(&self) -> watch::Receiver<bool> {
+        self.shared.draining.subscribe()
+    }
+
     /// Starts a mock worker. A `worker_bin` is passed over: the mock stands in for any binary.
     fn spawn(&self, request: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>> {
         Box::pin(async move { self.shared.spawn(&request) })
@@ -173,7 +179,9 @@ impl MockHandle {
 
     /// What the host is to tell of itself and of workers by their pids.
     pub fn set_host_load(&self, load: HostLoad) {
+        let draining = load.draining;
         self.shared.state.lock().host_load = load;
+        self.shared.draining.send_if_modified(|now| std::mem::replace(now, draining) != draining);
     }
 
     /// Ends a worker in that way. False if it does not live.
@@ -217,7 +225,7 @@ impl Shared {
     fn spawn(self: &Arc<Self>, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {
         let name = &self.options.name;
         if request.version != MEDIASOUP_VERSION || request.fingerprint != SCHEMA_FINGERPRINT {
-            return Err(SpawnError::Incompatible(format!(
+            return Err(incompatible(format!(
                 "{name} speaks mediasoup {MEDIASOUP_VERSION}, not {} with schema {}",
                 request.version, request.fingerprint
             )));

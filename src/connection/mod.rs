@@ -10,7 +10,9 @@ use std::{fmt, future::Future, os::fd::OwnedFd, path::PathBuf, pin::Pin};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
-use crate::{addresses::HostAddresses, channel::framing::MESSAGE_MAX, queue};
+use crate::{
+    addresses::HostAddresses, channel::framing::MESSAGE_MAX, compatibility::Incompatibility, queue,
+};
 
 pub mod mock;
 
@@ -158,7 +160,7 @@ pub enum SpawnError {
     WrongSettings(String),
     /// The other side speaks another protocol, schema or version.
     #[error("{0}")]
-    Incompatible(String),
+    Incompatible(Incompatibility),
     /// The other side did not let us in.
     #[error("{0}")]
     Unauthorized(String),
@@ -168,6 +170,11 @@ pub enum SpawnError {
     /// The other side has no room for another worker.
     #[error("{0}")]
     Full(String),
+}
+
+/// A request that cannot be served here.
+pub fn incompatible(message: String) -> SpawnError {
+    SpawnError::Incompatible(Incompatibility::told(message))
 }
 
 /// What placement knows about a connection.
@@ -241,6 +248,11 @@ pub trait Connection: Send + Sync {
     /// What it shows to the people who run it.
     fn details(&self) -> Details {
         Details::default()
+    }
+
+    /// Whether its host means to leave and takes nothing new, now and whenever that changes.
+    fn draining(&self) -> watch::Receiver<bool> {
+        watch::channel(false).1
     }
 
     /// What keeps the connection from being used now, where it knows.

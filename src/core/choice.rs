@@ -1,10 +1,7 @@
 //! Gets a worker from one of several connections, or tells of each why not.
 
 use std::{
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -17,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    drain::Presence,
     rules::{Question, Rules},
     sharing::Seeker,
 };
@@ -33,11 +31,11 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// How much longer than the deadline a connection has to say itself why it failed.
 const OWN_WORDS: Duration = Duration::from_millis(250);
 
-/// A connection of a Core, with how many Workers of that Core live there.
+/// A connection of a Core, with what that Core has there.
 #[derive(Clone)]
 pub struct Source {
     pub connection: Arc<dyn Connection>,
-    pub own_workers: Arc<AtomicUsize>,
+    pub presence: Arc<Presence>,
     /// Workers that were placed there a moment ago.
     pub recent: Arc<Mutex<Recent>>,
     /// Where to tell that it has no room.
@@ -59,34 +57,41 @@ impl Source {
     pub fn new(connection: Arc<dyn Connection>) -> Self {
         Self {
             connection,
-            own_workers: Arc::default(),
+            presence: Arc::default(),
             recent: Arc::default(),
             events: EventSink::default(),
             watching: None,
         }
+    }
+
+    /// Workers of the Core there, started or being started.
+    pub fn own_workers(&self) -> usize {
+        self.presence.workers()
     }
 }
 
 /// A Worker's place, counted while it lives.
 pub struct Place {
     pub connection: Arc<dyn Connection>,
-    own_workers: Arc<AtomicUsize>,
+    presence: Arc<Presence>,
 }
 
 impl Place {
     fn take(source: &Source) -> Self {
-        source.own_workers.fetch_add(1, Ordering::Relaxed);
+        source.presence.enter();
         source.recent.lock().add(WORKER_COST, since_start());
-        Self {
-            connection: Arc::clone(&source.connection),
-            own_workers: Arc::clone(&source.own_workers),
-        }
+        Self { connection: Arc::clone(&source.connection), presence: Arc::clone(&source.presence) }
+    }
+
+    /// Whether its Core means to leave that connection.
+    pub fn is_leaving(&self) -> bool {
+        self.presence.is_leaving()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.own_workers.fetch_sub(1, Ordering::Relaxed);
+        self.presence.leave();
     }
 }
 
@@ -101,6 +106,11 @@ pub enum Found {
 pub enum NoWorker {
     #[error("no connection to take a mediasoup-worker from: add one to the Horizontal")]
     NoConnections,
+    #[error(
+        "every host drains and takes no new Worker ({0}): add another one, or take the drain of \
+         one back"
+    )]
+    AllDrain(String),
     /// Every connection was left out.
     #[error("no host has room: {0}")]
     NoRoom(String),
@@ -188,11 +198,14 @@ pub async fn find_or_share(
             (placement::part_order(rules.policy, &candidates, wish.other_host), false)
         }
     };
-    if let Some(wanted) = wanted {
+    if let Some(wanted) = wanted.filter(|wanted| !candidates[*wanted].draining) {
         order.retain(|position| *position != wanted);
         order.insert(0, wanted);
     }
     if order.is_empty() {
+        if candidates.iter().all(|candidate| candidate.draining) {
+            return Err(NoWorker::AllDrain(names.join(", ")));
+        }
         return Err(NoWorker::NoRoom(why_left_out(&names, &candidates)));
     }
     let (reachable, others): (Vec<usize>, Vec<usize>) =
@@ -265,12 +278,12 @@ fn candidate(source: &Source, rules: &Rules, taken: &[String]) -> Candidate {
     let load = connection.load().map(|load| rules.limit(load, connection.is_local()));
     let recent = source.recent.lock().cost(since_start());
     Candidate {
-        own_workers: source.own_workers.load(Ordering::Relaxed),
+        own_workers: source.own_workers(),
         load,
         cpu: host.total().saturating_add(recent),
         cores: host.cores,
         age: host.age,
-        draining: host.draining,
+        draining: host.draining || source.presence.is_leaving(),
         near: rules.is_near(connection.is_local(), &host),
         parts: taken.iter().filter(|taken| **taken == name).count(),
         has_home: taken.first() == Some(&name),
@@ -485,6 +498,6 @@ mod tests {
             let found = find(&sources, &request, role, &Rules::default(), 7, deadline).await;
             assert_eq!(found.err().unwrap(), NoWorker::One(asked(expected)), "{role:?}");
         }
-        assert_eq!(sources[0].own_workers.load(Ordering::Relaxed), 0);
+        assert_eq!(sources[0].own_workers(), 0);
     }
 }

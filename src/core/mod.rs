@@ -4,6 +4,7 @@
 pub mod choice;
 pub mod config;
 pub mod credentials;
+pub mod drain;
 pub mod observe;
 mod part_source;
 pub mod placement;
@@ -114,6 +115,8 @@ pub struct Inner {
     sharing: Sharing,
     observed: Observed,
     events: EventSink,
+    /// Turns whenever a connection begins to drain, or stays after all.
+    drains: watch::Sender<()>,
 }
 
 impl Core {
@@ -145,6 +148,7 @@ impl Core {
             rules,
             observed: Observed::default(),
             events: EventSink::default(),
+            drains: watch::Sender::new(()),
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =
@@ -191,13 +195,7 @@ impl Core {
 
     /// Adds a source of workers.
     pub fn add(&self, connection: Arc<dyn Connection>) {
-        let events = self.inner.events.clone();
-        events.emit(Event::Add { connection: connection.name() });
-        let telling = standing::tell(Arc::clone(&connection), events.clone());
-        let watching = Some(Arc::new(AbortOnDrop(self.handle.spawn(telling).abort_handle())));
-        let source = Source { events, watching, ..Source::new(connection) };
-        self.inner.sources.lock().push(source);
-        self.inner.update_fleet();
+        self.inner.admit(connection, &self.handle);
     }
 
     /// Where everybody tells what an app may want to know.
@@ -278,6 +276,18 @@ impl Drop for Core {
 }
 
 impl Inner {
+    /// Takes a source of workers into the set.
+    fn admit(self: &Arc<Self>, connection: Arc<dyn Connection>, handle: &Handle) {
+        let events = self.events.clone();
+        events.emit(Event::Add { connection: connection.name() });
+        self.watch_drain(connection.draining(), handle);
+        let telling = standing::tell(Arc::clone(&connection), events.clone());
+        let watching = Some(Arc::new(AbortOnDrop(handle.spawn(telling).abort_handle())));
+        let source = Source { events, watching, ..Source::new(connection) };
+        self.sources.lock().push(source);
+        self.update_fleet();
+    }
+
     fn sources(&self) -> Vec<Source> {
         self.sources.lock().clone()
     }

@@ -66,12 +66,12 @@ impl Parts {
         let host = connection.host_load();
         let near =
             host.as_ref().is_some_and(|host| self.inner.rules.is_near(connection.is_local(), host));
-        let draining = host.as_ref().is_some_and(|host| host.draining);
+        let drains = place.is_leaving() || host.as_ref().is_some_and(|host| host.draining);
         Measured {
             cpu: host.as_ref().and_then(|host| host.own.get(&pid).copied()),
             age: host.and_then(|host| host.age).unwrap_or_default(),
             near,
-            avoid: draining || connection.load().is_none(),
+            avoid: drains || connection.load().is_none(),
         }
     }
 }
@@ -128,6 +128,7 @@ mod tests {
             sharing: crate::core::sharing::Sharing::default(),
             observed: crate::core::observe::Observed::default(),
             events: crate::monitor::EventSink::default(),
+            drains: tokio::sync::watch::Sender::new(()),
         })
     }
 
@@ -164,11 +165,7 @@ mod tests {
             taken.push(part.host.key.clone());
             parts.push(part);
         }
-        let own = |inner: &Inner| {
-            let count =
-                |source: &Source| source.own_workers.load(std::sync::atomic::Ordering::Relaxed);
-            inner.sources().iter().map(count).sum::<usize>()
-        };
+        let own = |inner: &Inner| inner.sources().iter().map(Source::own_workers).sum::<usize>();
         assert_eq!(own(inner), expected.len());
         drop(parts);
         assert_eq!(own(inner), 0);

@@ -112,7 +112,7 @@ impl Rules {
         let asked = chooser.choose(question.text());
         let deadline = deadline.min(Instant::now() + ANSWER_TIME);
         let answer = match timeout_at(deadline, asked).await {
-            Ok(Ok(text)) => read(&text, question.names.len()),
+            Ok(Ok(text)) => read(&text, question),
             Ok(Err(why)) => Err(why),
             Err(_) => Err(format!("it gave no answer within {ANSWER_TIME:?}")),
         };
@@ -125,13 +125,17 @@ impl Rules {
     }
 }
 
-fn read(text: &str, count: usize) -> Result<Option<usize>, String> {
+fn read(text: &str, question: &Question<'_>) -> Result<Option<usize>, String> {
+    let count = question.names.len();
     let answer: AnswerText =
         serde_json::from_str(text).map_err(|error| format!("its answer is malformed: {error}"))?;
     match (answer.error, answer.index) {
         (Some(error), _) => Err(error),
         (None, Some(index)) if index >= count => {
             Err(format!("it returned index {index}, and there are {count} candidates"))
+        }
+        (None, Some(index)) if question.candidates[index].draining => {
+            Err(format!("it returned index {index}, and {} drains", question.names[index]))
         }
         (None, index) => Ok(index),
     }
@@ -207,11 +211,12 @@ mod tests {
         let wish = Wish { router: "r".to_owned(), transport: "plain", other_host: false };
         let load = Some(Load { workers: 2, max_workers: 4 });
         let known = Candidate { load, cpu: 250, cores: 4, parts: 1, ..Candidate::default() };
+        let leaving = Candidate { draining: true, ..Candidate::default() };
         let question = Question {
             pid: 7,
             wish: Some(&wish),
-            names: &["a".to_owned(), "b".to_owned()],
-            candidates: &[known, Candidate::default()],
+            names: &["a".to_owned(), "b".to_owned(), "c".to_owned()],
+            candidates: &[known, Candidate::default(), leaving],
         };
         let deadline = Instant::now() + 10 * ANSWER_TIME;
         let chosen = rules.ask(&question, deadline).await;
@@ -233,7 +238,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn any_other_is_passed_over_with_one_warning() {
         for (answer, why) in [
-            (Some(r#"{"index":2,"error":null}"#), "returned index 2, and there are 2 candidates"),
+            (Some(r#"{"index":3,"error":null}"#), "returned index 3, and there are 3 candidates"),
+            (Some(r#"{"index":2,"error":null}"#), "returned index 2, and c drains"),
             (Some(r#"{"index":null,"error":"it threw"}"#), "it threw"),
             (Some("nonsense"), "malformed"),
             (Some("down"), "it is gone"),
@@ -252,7 +258,7 @@ mod tests {
         let (_, scripted) = ask(Some(r#"{"index":0,"error":null}"#)).await;
         let candidate = |name, reachable, cpu, cores, workers, max_workers, parts| {
             serde_json::json!({
-                "name": name, "reachable": reachable, "draining": false, "near": false,
+                "name": name, "reachable": reachable, "draining": name == "c", "near": false,
                 "cores": cores, "cpu": cpu, "workers": workers, "maxWorkers": max_workers,
                 "ownWorkers": 0, "parts": parts,
             })
@@ -264,6 +270,7 @@ mod tests {
                 "candidates": [
                     candidate("a", true, 250, 4, 2, 4, 1),
                     candidate("b", false, 0, 0, 0, 0, 0),
+                    candidate("c", false, 0, 0, 0, 0, 0),
                 ],
             })
         );

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    compatibility::Incompatibility,
     connection::{Connection, ConnectionState, SpawnError},
     monitor::{Event, EventSink},
 };
@@ -29,8 +30,8 @@ impl Standing {
                 }
             }
             (ConnectionState::Refused, Some(problem)) => match problem {
-                SpawnError::Incompatible(message) => {
-                    Event::Incompatible { connection, message, differences: Vec::new() }
+                SpawnError::Incompatible(Incompatibility { message, differences }) => {
+                    Event::Incompatible { connection, message, differences }
                 }
                 problem => Event::Refused { connection, message: message(&problem) },
             },
@@ -70,20 +71,30 @@ impl Standing {
 pub async fn tell(connection: Arc<dyn Connection>, events: EventSink) {
     let mut state = connection.state();
     let mut standing = Standing { name: connection.name(), ..Standing::default() };
-    let mut settled = false;
+    let mut draining = connection.draining();
+    let mut drains = false;
+    // What may still change.
+    let (mut standing_open, mut draining_open, mut settled) = (true, true, false);
     loop {
         let now = *state.borrow_and_update();
         if let Some(event) = standing.next(now, connection.problem()) {
             events.emit(event);
         }
-        tokio::select! {
-            // Cancel-safe: a change that is not seen stays one.
-            changed = state.changed() => if changed.is_err() { return },
-            // Cancel-safe: it only waits.
-            () = connection.settled(), if !settled => settled = true,
-        }
         if now == ConnectionState::Closed {
             return;
+        }
+        let now_drains = *draining.borrow_and_update();
+        if std::mem::replace(&mut drains, now_drains) != now_drains {
+            let connection = connection.name();
+            events.emit(Event::Draining { connection, draining: now_drains });
+        }
+        tokio::select! {
+            // Cancel-safe, both: a change that is not seen stays one.
+            changed = state.changed(), if standing_open => standing_open = changed.is_ok(),
+            changed = draining.changed(), if draining_open => draining_open = changed.is_ok(),
+            // Cancel-safe: it only waits.
+            () = connection.settled(), if !settled => settled = true,
+            else => return,
         }
     }
 }

@@ -21,6 +21,7 @@ use super::{
     tls::{self, ClientTls},
 };
 use crate::{
+    compatibility::Incompatibility,
     connection::{BoxFuture, SpawnError},
     wire::{AgentReply, Hello, RefusalCode, SUBPROTOCOL, Welcome},
 };
@@ -36,7 +37,7 @@ pub enum DialError {
     #[error("{0}")]
     Unauthorized(String),
     #[error("{0}")]
-    Incompatible(String),
+    Incompatible(Incompatibility),
     #[error("{0}")]
     Busy(String),
 }
@@ -55,7 +56,7 @@ impl From<DialError> for SpawnError {
                 Self::Unreachable(message)
             }
             DialError::Unauthorized(message) => Self::Unauthorized(message),
-            DialError::Incompatible(message) => Self::Incompatible(message),
+            DialError::Incompatible(why) => Self::Incompatible(why),
             DialError::Busy(message) => Self::Full(message),
         }
     }
@@ -172,7 +173,8 @@ pub async fn open(
     let text = serde_json::to_string(hello).expect("a hello is strings and numbers");
     let failed = |error: LinkLost| match error {
         LinkLost::Protocol(problem) => {
-            DialError::Incompatible(format!("agent {url} broke the protocol: {problem}"))
+            let message = format!("agent {url} broke the protocol: {problem}");
+            misfit(message, &problem)
         }
         other => DialError::Unreachable(format!("{url}: {other} during the handshake")),
     };
@@ -183,15 +185,21 @@ pub async fn open(
         Ok(AgentReply::Refused(refusal)) => refusal,
         Err(error) => {
             let problem = format!("agent {url} answers neither welcome nor refused: {error}");
-            return Err(DialError::Incompatible(problem));
+            return Err(misfit(problem, "neither welcome nor refused"));
         }
     };
     let message = format!("agent {url} refused: {}", refusal.message.escape_debug());
     Err(match refusal.code {
-        RefusalCode::Protocol | RefusalCode::Hello => DialError::Incompatible(message),
+        RefusalCode::Protocol | RefusalCode::Hello => misfit(message, &refusal.message),
         RefusalCode::Busy => DialError::Busy(message),
         RefusalCode::Closing | RefusalCode::Other => DialError::Unreachable(message),
     })
+}
+
+/// The two sides do not even speak of workers.
+fn misfit(message: String, theirs: &str) -> DialError {
+    let theirs = theirs.escape_debug().to_string();
+    DialError::Incompatible(Incompatibility::protocol(message, SUBPROTOCOL, &theirs))
 }
 
 fn request(url: &AgentUrl, token: Option<&Token>) -> Result<Request<()>, DialError> {
@@ -212,8 +220,9 @@ fn http_problem(url: &AgentUrl, with_token: bool, error: tungstenite::Error) -> 
     use tungstenite::Error;
     match error {
         Error::Http(response) => refused(url, with_token, &response),
-        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => DialError::Incompatible(
+        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => misfit(
             format!("{url} is a WebSocket server, but does not speak {SUBPROTOCOL}"),
+            "another subprotocol",
         ),
         Error::Protocol(
             ProtocolError::HandshakeIncomplete | ProtocolError::ResetWithoutClosingHandshake,
@@ -246,7 +255,8 @@ fn refused(url: &AgentUrl, with_token: bool, response: &Response) -> DialError {
             DialError::Unauthorized(format!("agent {url} does not let us in ({status}){said}"))
         }
         StatusCode::BAD_REQUEST | StatusCode::UPGRADE_REQUIRED => {
-            DialError::Incompatible(format!("agent {url} refused the handshake ({status}){said}"))
+            let message = format!("agent {url} refused the handshake ({status}){said}");
+            misfit(message, &format!("{status}{said}"))
         }
         _ => DialError::Unreachable(format!("{url} answers {status} instead of an agent{said}")),
     }

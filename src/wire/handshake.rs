@@ -90,6 +90,9 @@ pub struct Welcome {
     #[serde(default)]
     pub listen: Vec<SocketAddr>,
     pub workers: Vec<WorkerOffer>,
+    /// What the agent can do; null: all that its protocol version asks for.
+    #[serde(default)]
+    pub features: Option<Vec<String>>,
     pub cores: usize,
     pub max_workers: usize,
     pub addresses: HostAddresses,

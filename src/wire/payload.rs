@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connection::{DtlsFiles, Exit, SpawnError, SpawnRequest};
+use crate::{
+    compatibility::Incompatibility,
+    connection::{DtlsFiles, Exit, SpawnError, SpawnRequest},
+};
 
 /// SPAWN: the worker that the controller wants.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +111,7 @@ impl From<SpawnError> for SpawnFailure {
             },
             SpawnError::NoBinary(message) => failure("noBinary", message),
             SpawnError::WrongSettings(message) => failure("wrongSettings", message),
-            SpawnError::Incompatible(message) => failure("incompatible", message),
+            SpawnError::Incompatible(why) => failure("incompatible", why.message),
             SpawnError::Unauthorized(message) => failure("unauthorized", message),
             SpawnError::Unreachable(message) => failure("unreachable", message),
             SpawnError::Full(message) => failure("full", message),
@@ -123,7 +126,7 @@ impl From<SpawnFailure> for SpawnError {
             ("spawn", Some(path), Some(code)) => Self::Spawn { path, code },
             ("noBinary", ..) => Self::NoBinary(message),
             ("wrongSettings", ..) => Self::WrongSettings(message),
-            ("incompatible", ..) => Self::Incompatible(message),
+            ("incompatible", ..) => Self::Incompatible(Incompatibility::told(message)),
             ("unauthorized", ..) => Self::Unauthorized(message),
             ("full", ..) => Self::Full(message),
             _ => Self::Unreachable(message),

@@ -37,7 +37,7 @@ pub use self::{
 use self::{dtls_files::DtlsFolder, link::Settings, spawn::Plan, watchdog::Watchdog};
 use crate::{
     addresses::HostAddresses,
-    connection::{InPlaceWorker, SpawnError, SpawnRequest, WorkerLink},
+    connection::{InPlaceWorker, SpawnError, SpawnRequest, WorkerLink, incompatible},
 };
 
 /// How long a worker may take to end after its input was closed.
@@ -138,7 +138,7 @@ impl Launcher {
         if let Some(schema) = &binary.schema
             && *schema != request.fingerprint
         {
-            return Err(SpawnError::Incompatible(format!(
+            return Err(incompatible(format!(
                 "the worker at {} (mediasoup {}) speaks channel schema {schema}, the library \
                  (mediasoup {}) speaks {}; install the worker of the library's version with \
                  `npx mediasoup-horizontal worker install`",

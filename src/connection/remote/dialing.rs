@@ -6,8 +6,9 @@ use tokio::time::timeout;
 
 use super::{RemoteOptions, Shared};
 use crate::{
+    compatibility::{self, Difference, Incompatibility, Offer, Ours, Theirs},
     net::{Dial, DialError, Dialed, Link, open},
-    wire::{Hello, ProtocolRange, Welcome},
+    wire::{Hello, ProtocolRange, Welcome, WorkerOffer},
 };
 
 /// How long one attempt to resume a session may take. Behind a cut that swallows everything a
@@ -55,11 +56,10 @@ pub(super) async fn attempt(
     let opened = timeout(limit, all).await.map_err(|_| {
         DialError::Unreachable(format!("{}: no answer within {limit:?}", options.url))
     })??;
-    if let Some(differences) = differences(&opened.welcome, &options.version, &options.fingerprint)
-    {
+    if let Err(differences) = offer(&opened.welcome, options) {
         opened.link.close().await;
-        let problem = format!("agent {} does not fit: {differences}", options.url);
-        return Err(DialError::Incompatible(problem));
+        let agent = format!("agent {}", options.url);
+        return Err(DialError::Incompatible(Incompatibility::new(&agent, differences)));
     }
     Ok(opened)
 }
@@ -82,39 +82,27 @@ fn hello(options: &RemoteOptions, wanted: &Wanted) -> Hello {
     }
 }
 
-/// Everything that keeps the agent from running the app's workers, in one text.
-pub(super) fn differences(welcome: &Welcome, version: &str, schema: &str) -> Option<String> {
-    let mut found = Vec::new();
-    let ours = ProtocolRange::OURS;
-    if !(ours.min..=ours.max).contains(&welcome.protocol) {
-        found.push(format!(
-            "it speaks protocol {}, this app {} to {}",
-            welcome.protocol, ours.min, ours.max
-        ));
-    }
-    let same_version = || welcome.workers.iter().filter(|offer| offer.version == version);
-    if welcome.workers.is_empty() {
-        found.push(format!("it has no mediasoup-worker at all, this app needs {version}"));
-    } else if same_version().next().is_none() {
-        let offers = welcome.workers.iter().map(|offer| offer.version.as_str()).collect::<Vec<_>>();
-        found.push(format!(
-            "it has mediasoup-worker {}, this app needs {version}",
-            offers.join(", ").escape_debug()
-        ));
-    }
-    if !welcome.workers.iter().any(|offer| offer.schema == schema) && !welcome.workers.is_empty() {
-        let offers = welcome.workers.iter().map(|offer| offer.schema.as_str()).collect::<Vec<_>>();
-        found.push(format!(
-            "the channel schema of its workers is {}, this app's is {schema}",
-            offers.join(", ").escape_debug()
-        ));
-    } else if same_version().next().is_some() && same_version().all(|offer| offer.schema != schema)
-    {
-        let offers = same_version().map(|offer| offer.schema.as_str()).collect::<Vec<_>>();
-        found.push(format!(
-            "the channel schema of its mediasoup-worker {version} is {}, this app's is {schema}",
-            offers.join(", ").escape_debug()
-        ));
-    }
-    (!found.is_empty()).then(|| found.join("; "))
+/// The worker on offer that runs this app's Workers, or everything that keeps the agent from it.
+pub(super) fn offer<'a>(
+    welcome: &'a Welcome,
+    options: &RemoteOptions,
+) -> Result<&'a WorkerOffer, Vec<Difference>> {
+    let ProtocolRange { min, max } = ProtocolRange::OURS;
+    let ours = Ours {
+        protocol: (min, max),
+        version: &options.version,
+        schema: &options.fingerprint,
+        level: options.compatibility,
+    };
+    let offers: Vec<Offer<'_>> = welcome
+        .workers
+        .iter()
+        .map(|offer| Offer { version: &offer.version, schema: Some(&offer.schema) })
+        .collect();
+    let theirs = Theirs {
+        protocol: Some(welcome.protocol),
+        features: welcome.features.as_deref(),
+        offers: &offers,
+    };
+    compatibility::check(&ours, &theirs).map(|position| &welcome.workers[position])
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
+    compatibility::Level,
     net::{
         AgentUrl, Backoff, ClientTlsOptions, HostIdentity, InvalidUrl, Timing, TlsError, Token,
         TokenFile,
@@ -33,6 +34,8 @@ pub struct RemoteOptions {
     pub version: String,
     /// The fingerprint of that library's channel schema.
     pub fingerprint: String,
+    /// How much the agent's workers may differ.
+    pub compatibility: Level,
     pub app: AppIdentity,
 }
 
@@ -52,6 +55,7 @@ impl RemoteOptions {
             fast_death: true,
             version: MEDIASOUP_VERSION.to_owned(),
             fingerprint: SCHEMA_FINGERPRINT.to_owned(),
+            compatibility: Level::default(),
             app: AppIdentity::of_this_process(),
         })
     }

@@ -13,8 +13,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Shared, Spawn};
+use super::{Shared, Spawn, dialing::offer};
 use crate::{
+    compatibility::Incompatibility,
     connection::{Exit, LINK_LIMIT, SpawnError, WorkerCommand, WorkerEvent, WorkerLink},
     net::{LinkLost, Patience},
     queue::{self, TrySendError},
@@ -124,7 +125,12 @@ impl Workers {
         }
         let handle = self.next_handle;
         self.next_handle = handle.wrapping_add(1).max(1);
-        let spec = SpawnSpec::from(spawn.request.clone());
+        let mut spec = SpawnSpec::from(spawn.request.clone());
+        // The agent may have another version that is as good.
+        let fits = offer(&self.welcome, &self.shared.options);
+        if let Some(fits) = fits.ok().filter(|_| spec.version == self.shared.options.version) {
+            fits.version.clone_into(&mut spec.version);
+        }
         self.table.insert(handle, Worker::Starting(spawn));
         self.count();
         self.send(Frame::about(handle, Body::Spawn(spec)));
@@ -204,7 +210,9 @@ impl Workers {
         let tell = |message: String| format!("agent {url}: {}", message.escape_debug());
         match error {
             SpawnError::NoBinary(message) => SpawnError::NoBinary(tell(message)),
-            SpawnError::Incompatible(message) => SpawnError::Incompatible(tell(message)),
+            SpawnError::Incompatible(why) => {
+                SpawnError::Incompatible(Incompatibility { message: tell(why.message), ..why })
+            }
             SpawnError::Full(message) => SpawnError::Full(tell(message)),
             SpawnError::Unauthorized(message) => SpawnError::Unauthorized(tell(message)),
             SpawnError::Unreachable(message) => SpawnError::Unreachable(tell(message)),
