@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, net::IpAddr, path::PathBuf, time::Duration
 
 use clap::{Args, ValueEnum};
 
-use super::{AddressOptions, AgentOptions};
+use super::{AddressOptions, AgentOptions, drain::LONGEST};
 use crate::{
     addresses::PortPolicy,
     net::{KeyPairFiles, ServerTls, ServerTlsFiles, TlsError, TokenFile, TokenFileError, Tokens},
@@ -71,16 +71,24 @@ pub struct AgentArgs {
     pub label: Vec<(String, String)>,
     /// How long the workers of an app whose link is lost wait for it: seconds such as 30 or 0.5, or
     /// the word infinite; 30 if not given.
-    #[arg(long, value_name = "SECONDS", value_parser = parse_session_timeout)]
-    pub session_timeout: Option<SessionTimeout>,
+    #[arg(long, value_name = "SECONDS", value_parser = parse_time_limit)]
+    pub session_timeout: Option<TimeLimit>,
+    /// On SIGTERM drain first: take no new workers and end once those that run have, or after so
+    /// many seconds, or the word infinite. A second SIGTERM, or SIGINT, ends the agent at once.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_time_limit)]
+    pub drain_on_sigterm: Option<TimeLimit>,
+    /// Unix socket for `agent drain` and `agent status`, which take the same option; if not given,
+    /// one named after the port, in the user's runtime folder or the system's temporary one.
+    #[arg(long, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
     /// Listen off loopback without TLS, on a network that you trust.
     #[arg(long)]
     pub insecure: bool,
 }
 
-/// How long a session outlives a link; `None`: for ever.
+/// How long something may take; `None`: for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionTimeout(pub Option<Duration>);
+pub struct TimeLimit(pub Option<Duration>);
 
 /// `PortPolicy` on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -167,19 +175,17 @@ fn parse_range(text: &str) -> Result<(u16, u16), String> {
     Ok((min, max))
 }
 
-/// The longest session timeout that is not infinite: a year.
-const LONGEST_TIMEOUT: f64 = 365.0 * 24.0 * 3600.0;
-
-fn parse_session_timeout(text: &str) -> Result<SessionTimeout, String> {
+/// Reads seconds, or the word for a time without end.
+pub(super) fn parse_time_limit(text: &str) -> Result<TimeLimit, String> {
     if text == INFINITE {
-        return Ok(SessionTimeout(None));
+        return Ok(TimeLimit(None));
     }
-    let wrong = || format!("a session timeout is 0 to {LONGEST_TIMEOUT} seconds, or {INFINITE}");
+    let wrong = || format!("a time limit is 0 to {} seconds, or {INFINITE}", LONGEST.as_secs());
     let seconds: f64 = text.parse().map_err(|_| wrong())?;
-    if !(0.0..=LONGEST_TIMEOUT).contains(&seconds) {
+    if !(0.0..=LONGEST.as_secs_f64()).contains(&seconds) {
         return Err(wrong());
     }
-    Ok(SessionTimeout(Some(Duration::from_secs_f64(seconds))))
+    Ok(TimeLimit(Some(Duration::from_secs_f64(seconds))))
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {
@@ -194,8 +200,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_session_timeouts() {
-        let read = |text| parse_session_timeout(text).map(|timeout| timeout.0);
+    fn reads_time_limits() {
+        let read = |text| parse_time_limit(text).map(|timeout| timeout.0);
         assert_eq!(read("30"), Ok(Some(Duration::from_secs(30))));
         assert_eq!(read("0.5"), Ok(Some(Duration::from_millis(500))));
         assert_eq!(read("0"), Ok(Some(Duration::ZERO)));

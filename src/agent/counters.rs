@@ -81,19 +81,22 @@ impl NotLetIn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoStart {
     Full,
+    Draining,
     Incompatible,
     WrongSettings,
     Other,
 }
 
 impl NoStart {
-    pub(super) const NAMES: [&str; 4] = ["full", "incompatible", "wrong_settings", "other"];
+    pub(super) const NAMES: [&str; 5] =
+        ["full", "draining", "incompatible", "wrong_settings", "other"];
 }
 
 impl From<&SpawnError> for NoStart {
     fn from(error: &SpawnError) -> Self {
         match error {
             SpawnError::Full(_) => Self::Full,
+            SpawnError::Draining(_) => Self::Draining,
             SpawnError::Incompatible(_) => Self::Incompatible,
             SpawnError::WrongSettings(_) => Self::WrongSettings,
             SpawnError::Spawn { .. }

@@ -152,7 +152,8 @@ impl Agent {
         &self.server
     }
 
-    /// Serves until `stop` resolves, then ends every session and worker.
+    /// Serves until `stop` resolves or a drain that ends the agent is over, then ends every session
+    /// and worker.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listener, server, watchers, .. } = self;
         // Until the very end: whoever watches shall see it end.
@@ -168,6 +169,8 @@ impl Agent {
             tokio::select! {
                 // Cancel-safe: pinned outside of the loop.
                 () = &mut stop => break,
+                // Cancel-safe, as told there.
+                () = server.drained() => break,
                 // Cancel-safe: a finished task stays in the set until it is taken.
                 Some(ended) = connections.join_next() => {
                     if let Err(error) = ended {

@@ -3,7 +3,7 @@
 use std::{fmt, sync::atomic::Ordering::Relaxed};
 
 use super::{
-    Server,
+    AgentState, Server,
     counters::{NoStart, NotLetIn, SessionEnd, WorkerEnd},
 };
 use crate::{
@@ -32,6 +32,8 @@ pub const METRICS: &[Metric] = metrics! {
     Gauge "info" ["version", "mediasoup"] "Always 1; the version of the package and those of the mediasoup-workers on offer"
     Gauge "start_time_seconds" [] "When the agent began, since 1970"
     Gauge "ready" [] "1 while it takes new mediasoup-workers, else 0"
+    Gauge "draining" [] "1 while it means to leave, else 0"
+    Gauge "drain_left_seconds" [] "How much time a drain has left; absent where it has no end"
     Gauge "cores" [] "Cores that mediasoup-workers may use"
     Gauge "sessions" [] "Sessions of controllers, with and without a link"
     Gauge "sessions_max" [] "The most that it takes"
@@ -58,6 +60,8 @@ pub const METRICS: &[Metric] = metrics! {
 pub enum NotReady {
     #[error("the agent is about to end")]
     Closing,
+    #[error("the agent is draining")]
+    Draining,
     #[error("no mediasoup-worker to run")]
     NoWorkers,
     #[error("its certificates cannot be used: {0}")]
@@ -67,8 +71,10 @@ pub enum NotReady {
 impl Server {
     /// Whether it takes new workers, as far as it can tell without a try.
     pub fn readiness(&self) -> Result<(), NotReady> {
-        if *self.shared.stopping.borrow() {
-            return Err(NotReady::Closing);
+        match self.state() {
+            AgentState::Running => {}
+            AgentState::Draining(_) => return Err(NotReady::Draining),
+            AgentState::Closing => return Err(NotReady::Closing),
         }
         if self.shared.source.offers().is_empty() {
             return Err(NotReady::NoWorkers);
@@ -106,6 +112,11 @@ impl Filler {
         self.gauge("info", &[env!("CARGO_PKG_VERSION"), &versions.join(",")], 1.0);
         self.gauge("start_time_seconds", &[], shared.started_at.as_secs_f64());
         self.gauge("ready", &[], f64::from(u8::from(server.readiness().is_ok())));
+        let drain = shared.drain.now();
+        self.gauge("draining", &[], f64::from(u8::from(drain.is_some())));
+        if let Some(left) = drain.and_then(|drain| drain.left()) {
+            self.gauge("drain_left_seconds", &[], left.as_secs_f64());
+        }
         self.gauge("cores", &[], number(cores()));
         self.gauge("sessions", &[], number(shared.sessions.count()));
         self.gauge("sessions_max", &[], number(shared.options.max_sessions));

@@ -16,6 +16,8 @@ use uuid::Uuid;
 use super::{
     AgentOptions, WorkerSource,
     counters::{Counters, NotLetIn},
+    drain::Drain,
+    roster::Roster,
     session::Session,
     sessions::{Handle, Request, Resumable, Sessions},
 };
@@ -62,8 +64,8 @@ pub(super) struct Shared {
     /// As controllers elsewhere see them.
     addresses: HostAddresses,
     host: HostIdentity,
-    /// One permit for each worker that may still start.
-    pub(super) worker_slots: Arc<Semaphore>,
+    pub(super) roster: Arc<Roster>,
+    pub(super) drain: Drain,
     session_slots: Arc<Semaphore>,
     pub(super) sessions: Sessions,
     /// Measures the workers of every session.
@@ -78,10 +80,12 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn load(&self) -> LoadReport {
-        let max_workers = self.options.max_workers;
-        let free = self.worker_slots.available_permits();
-        let workers = max_workers.saturating_sub(free);
-        LoadReport { workers, max_workers, ..LoadReport::default() }
+        LoadReport {
+            workers: self.roster.count(),
+            max_workers: self.roster.max(),
+            draining: self.drain.is_on(),
+            ..LoadReport::default()
+        }
     }
 }
 
@@ -101,7 +105,8 @@ impl Server {
     ) -> Self {
         let slots = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         let shared = Shared {
-            worker_slots: slots(options.max_workers),
+            roster: Roster::new(options.max_workers),
+            drain: Drain::default(),
             session_slots: slots(options.max_sessions),
             sessions: Sessions::default(),
             sampler: CpuSampler::default(),
@@ -139,14 +144,11 @@ impl Server {
 
     /// Resolves when no worker runs and no session is left.
     pub async fn idle(&self) {
-        let Shared { options, worker_slots, session_slots, .. } = self.shared.as_ref();
-        for (slots, all) in
-            [(worker_slots, options.max_workers), (session_slots, options.max_sessions)]
-        {
-            let all = u32::try_from(all).unwrap_or(u32::MAX);
-            // The semaphores are never closed, so this only waits.
-            let _ = slots.acquire_many(all).await;
-        }
+        let Shared { options, roster, session_slots, .. } = self.shared.as_ref();
+        roster.emptied().await;
+        let all = u32::try_from(options.max_sessions).unwrap_or(u32::MAX);
+        // The semaphore is never closed, so this only waits.
+        let _ = session_slots.acquire_many(all).await;
     }
 
     /// Serves one connection to its end. `peer` is where it comes from.
@@ -229,11 +231,12 @@ impl Server {
         let controller = hello.controller.escape_debug();
         let known = hello.session.as_deref().and_then(|text| self.shared.sessions.find(text));
         if let (Some(handle), Some(id)) = (known, &hello.session) {
-            let session = handle.number;
+            let session = handle.about.number;
             if let Some(seen) = hello.last_seen {
                 if let Some(resumable) = resume(&handle, seen).await? {
                     tracing::info!(session, %peer, %controller, "session resumed");
                     self.shared.counters.session_resumed();
+                    handle.about.came_from(peer);
                     let seen = Some(resumable.received);
                     let welcome = self.welcome(hello, protocol, id.clone(), seen, peer);
                     return Ok(Admitted { welcome, handle, resumable, fresh: None });
@@ -249,10 +252,10 @@ impl Server {
             code: RefusalCode::Busy,
             message: format!("it has {} sessions already", self.shared.options.max_sessions),
         })?;
-        let (id, handle, requests) = self.shared.sessions.open();
+        let (id, handle, requests) = self.shared.sessions.open(&hello.controller, peer);
         self.shared.counters.session_opened();
         tracing::info!(
-            session = handle.number,
+            session = handle.about.number,
             %peer,
             %controller,
             mediasoup = %hello.mediasoup.escape_debug(),
@@ -261,8 +264,8 @@ impl Server {
         let welcome = self.welcome(hello, protocol, id.reveal(), None, peer);
         let addresses = welcome.addresses.clone();
         let shared = Arc::clone(&self.shared);
-        let session = Session::new(shared, handle.number, requests, addresses, slot);
-        self.run(handle.number, session);
+        let session = Session::new(shared, Arc::clone(&handle.about), requests, addresses, slot);
+        self.run(handle.about.number, session);
         let fresh = Some(Fresh(Some(handle.clone())));
         // Nothing has happened in it yet, so its first attempt cannot fail.
         let resumable = Resumable { received: 0, attempt: 0 };
@@ -406,6 +409,6 @@ async fn reply(link: &mut Link, reply: &AgentReply) -> Result<(), LinkLost> {
     link.send_text(serde_json::to_string(reply).expect("a reply is strings and numbers")).await
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -9,8 +9,9 @@ use tokio::{
 
 use super::{
     counters::SessionEnd,
+    drain::{Draining, notice},
     server::Shared,
-    sessions::{Request, Resumable},
+    sessions::{About, Request, Resumable},
     workers::Workers,
 };
 use crate::{
@@ -36,13 +37,13 @@ struct Attached {
 
 pub(super) struct Session {
     shared: Arc<Shared>,
-    /// For logs: the session's own name is a secret.
-    number: u64,
+    about: Arc<About>,
     exchange: Arc<Exchange>,
     workers: Workers,
     gone: mpsc::UnboundedReceiver<u32>,
     requests: mpsc::Receiver<Request>,
     stopping: watch::Receiver<bool>,
+    drain: watch::Receiver<Option<Draining>>,
     link: Option<Attached>,
     /// Since when there is no link.
     outage: Outage,
@@ -99,7 +100,7 @@ impl Session {
     /// A session that waits for its first link.
     pub(super) fn new(
         shared: Arc<Shared>,
-        number: u64,
+        about: Arc<About>,
         requests: mpsc::Receiver<Request>,
         addresses: HostAddresses,
         slot: OwnedSemaphorePermit,
@@ -107,19 +108,22 @@ impl Session {
         let (outbound, exchange) = Exchange::metered(Arc::clone(&shared.meter));
         // As many entries as the session has workers, so it needs no bound of its own.
         let (tell_gone, gone) = mpsc::unbounded_channel();
-        let workers = Workers::new(Arc::clone(&shared), addresses, outbound, tell_gone);
+        let workers =
+            Workers::new(Arc::clone(&shared), about.number, addresses, outbound, tell_gone);
         let stopping = shared.stopping.subscribe();
+        let drain = shared.drain.changes();
         // The first link comes with the handshake or not at all.
         let first = Some(shared.options.timing.handshake);
         let outage = Outage::new(Duration::ZERO, Duration::ZERO, Duration::ZERO, first);
         Self {
             shared,
-            number,
+            about,
             exchange,
             workers,
             gone,
             requests,
             stopping,
+            drain,
             link: None,
             outage,
             began: Instant::now(),
@@ -134,7 +138,7 @@ impl Session {
         let end = self.serve().await;
         self.shared.counters.session_ended(end.kind());
         self.workers.kill_all();
-        let session = self.number;
+        let session = self.about.number;
         let goodbye = match &end {
             End::Lost(lost @ LinkLost::Closed { .. }) => {
                 tracing::info!(session, %lost, "the controller is done");
@@ -204,6 +208,8 @@ impl Session {
                         return End::TimedOut;
                     }
                 }
+                // Cancel-safe: a change that is not seen stays one.
+                Ok(()) = self.drain.changed() => self.tell_drain(),
                 // Cancel-safe: an interval keeps its schedule.
                 _ = load.tick() => {
                     if let Some(link) = &self.link {
@@ -266,16 +272,34 @@ impl Session {
     fn attach(&mut self, link: Link, done: oneshot::Sender<()>) {
         let LinkParts { reader, writer } = link.split(self.shared.options.timing, &self.exchange);
         self.link = Some(Attached { reader, writer, _done: done });
+        self.about.set_linked(true);
+        if self.shared.drain.is_on() {
+            self.tell_drain();
+        }
+    }
+
+    /// Whoever has no link now hears it with the next one.
+    fn tell_drain(&mut self) {
+        let notice = notice(self.drain.borrow_and_update().as_ref());
+        if let Some(link) = &self.link {
+            link.writer.control(Body::Drain(notice));
+        }
     }
 
     /// Goes on without a link for a while.
     async fn detach(&mut self, why: &str) {
         let Some(Attached { reader, writer, .. }) = self.link.take() else { return };
+        self.about.set_linked(false);
         drop(reader);
         writer.stop().await;
         self.shared.counters.link_lost();
         let workers = self.workers.count();
-        tracing::info!(session = self.number, why, workers, "link lost; waiting for the next");
+        tracing::info!(
+            session = self.about.number,
+            why,
+            workers,
+            "link lost; waiting for the next"
+        );
         self.outage = Outage::new(
             self.began.elapsed(),
             Duration::ZERO,
@@ -299,8 +323,9 @@ async fn hear(link: Option<&mut Attached>) -> Result<Frame, LinkLost> {
     }
 }
 
-async fn told(stopping: &mut watch::Receiver<bool>) {
-    // The sender lives as long as the session's shared state.
+/// Resolves once that is true. Cancel-safe.
+pub(super) async fn told(stopping: &mut watch::Receiver<bool>) {
+    // A sender that is gone tells it too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 

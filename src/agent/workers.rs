@@ -45,6 +45,7 @@ struct Worker {
 /// The workers of one session by the handles that its controller chose.
 pub(super) struct Workers {
     shared: Arc<Shared>,
+    session: u64,
     addresses: HostAddresses,
     outbound: queue::Sender<Frame>,
     gone: mpsc::UnboundedSender<u32>,
@@ -56,13 +57,15 @@ pub(super) struct Workers {
 impl Workers {
     pub(super) fn new(
         shared: Arc<Shared>,
+        session: u64,
         addresses: HostAddresses,
         outbound: queue::Sender<Frame>,
         gone: mpsc::UnboundedSender<u32>,
     ) -> Self {
         let patience = Patience::new(shared.options.timing.stall);
         let refusals = Arc::new(Semaphore::new(PENDING_REFUSALS));
-        Self { shared, addresses, outbound, gone, table: HashMap::new(), refusals, patience }
+        let table = HashMap::new();
+        Self { shared, session, addresses, outbound, gone, table, refusals, patience }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -127,9 +130,17 @@ impl Workers {
     }
 
     fn start(&self, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {
-        let Shared { source, worker_slots, stopping, options, .. } = self.shared.as_ref();
+        let Shared { source, roster, stopping, drain, .. } = self.shared.as_ref();
         if *stopping.borrow() {
             return Err(SpawnError::Unreachable("it is about to end".to_owned()));
+        }
+        // In this order: whoever begins to drain and then looks finds this place.
+        let place = roster.enter(self.session);
+        if drain.is_on() {
+            return Err(SpawnError::Draining(
+                "it drains and takes no new workers; another agent must, or its drain be cancelled"
+                    .to_owned(),
+            ));
         }
         let offers = source.offers();
         let same_version: Vec<_> =
@@ -148,12 +159,15 @@ impl Workers {
                 request.version, same_version[0].schema, request.fingerprint
             )));
         }
-        let Ok(slot) = Arc::clone(worker_slots).try_acquire_owned() else {
-            let max = options.max_workers;
+        let Some(place) = place else {
+            let max = roster.max();
             return Err(SpawnError::Full(format!("it runs {max} of {max} workers")));
         };
-        // The slot is the guard: it is free again when the process is gone, not before.
-        source.start(request, self.addresses.clone(), Box::new(slot))
+        let number = place.number();
+        // The place is the guard: it is free again when the process is gone, not before.
+        let link = source.start(request, self.addresses.clone(), Box::new(place))?;
+        roster.started(number, link.pid);
+        Ok(link)
     }
 
     fn refuse(&self, handle: u32, error: SpawnError) -> Result<(), LinkLost> {

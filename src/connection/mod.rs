@@ -170,6 +170,9 @@ pub enum SpawnError {
     /// The other side has no room for another worker.
     #[error("{0}")]
     Full(String),
+    /// The other side means to leave and takes nothing new.
+    #[error("{0}")]
+    Draining(String),
 }
 
 /// A request that cannot be served here.

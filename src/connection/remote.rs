@@ -69,6 +69,8 @@ struct Shared {
     options: RemoteOptions,
     status: watch::Sender<Status>,
     load: watch::Sender<Option<LoadReport>>,
+    /// Whether the agent means to leave.
+    draining: watch::Sender<bool>,
     host: parking_lot::Mutex<Host>,
     /// Workers of this connection, as far as this side knows.
     workers: watch::Sender<usize>,
@@ -79,6 +81,19 @@ struct Shared {
     history: History,
     /// What the connection's clock counts from.
     began: Instant,
+}
+
+impl Shared {
+    /// What the agent says of whether it means to leave.
+    fn set_draining(&self, draining: bool) {
+        let changed = self.draining.send_if_modified(|now| {
+            let before = std::mem::replace(now, draining);
+            before != draining
+        });
+        if changed {
+            tracing::info!(url = %self.options.url, draining, "drain");
+        }
+    }
 }
 
 /// A connection to an agent. Dropping it closes it.
@@ -106,6 +121,7 @@ impl RemoteConnection {
             options,
             status: watch::Sender::new(Status::Connecting(None)),
             load: watch::Sender::new(None),
+            draining: watch::Sender::new(false),
             host: parking_lot::Mutex::default(),
             workers: watch::Sender::new(0),
             closed: watch::Sender::new(false),
@@ -197,8 +213,14 @@ impl Connection for RemoteConnection {
     }
 
     fn host_load(&self) -> Option<HostLoad> {
+        let draining = *self.shared.draining.borrow();
         let host = self.shared.host.lock();
-        Some(HostLoad { age: host.measured_at.map(|at| at.elapsed()), ..host.load.clone() })
+        let age = host.measured_at.map(|at| at.elapsed());
+        Some(HostLoad { age, draining, ..host.load.clone() })
+    }
+
+    fn draining(&self) -> watch::Receiver<bool> {
+        self.shared.draining.subscribe()
     }
 
     fn settled(&self) -> BoxFuture<'_, ()> {

@@ -153,7 +153,8 @@ impl VirtualWorker {
         // The first one leaves home at once: scattering is there to try that.
         facts.turn += 1;
         let turn = facts.turn;
-        let usable = self.parts.usable();
+        let mut usable = self.parts.usable();
+        usable.retain(|part| !self.growth.drains(*part));
         let more = match self.spread.max_parts.checked_sub(self.parts.len()) {
             Some(more) if !self.parts.exhausted => more,
             _ => 0,

@@ -267,6 +267,7 @@ impl Manager {
     }
 
     fn announce(&self, welcome: Arc<Welcome>, resumed: bool) {
+        self.shared.set_draining(welcome.load.draining);
         self.shared.load.send_replace(Some(welcome.load.clone()));
         self.shared.history.welcomed(Arc::clone(&welcome), resumed);
         let mut host = self.shared.host.lock();

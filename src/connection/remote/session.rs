@@ -163,12 +163,12 @@ impl Session {
                 host.load.others.clone_from(&report.others);
                 host.measured_at = Some(Instant::now());
                 drop(host);
+                self.shared.set_draining(report.draining);
                 self.shared.load.send_replace(Some(report));
                 Ok(())
             }
             Body::Drain(notice) => {
-                tracing::info!(url = %self.shared.options.url, draining = notice.draining, "drain");
-                self.shared.host.lock().load.draining = notice.draining;
+                self.shared.set_draining(notice.draining);
                 Ok(())
             }
             _ => self.workers.receive(frame).await,

@@ -112,6 +112,8 @@ struct Relay<M> {
     parts: Parts,
     machine: M,
     began: Instant,
+    /// Turns whenever a host begins to drain, or stays after all.
+    drains: Option<watch::Receiver<()>>,
     /// When the virtual worker was told the loads of its parts.
     loads_told: Option<Instant>,
     outputs: Vec<Output>,
@@ -137,6 +139,7 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
         writing: true,
         closing: false,
         out: BytesMut::new(),
+        drains: source.as_ref().map(|source| source.drains()),
         parts: Parts::new(machine.home(), home, source),
         machine,
         began: Instant::now(),
@@ -194,6 +197,11 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
                 relay.write_library();
                 None
             }
+            // Cancel-safe: a change that is not seen stays one.
+            () = turned(&mut relay.drains) => {
+                relay.drains_changed();
+                None
+            }
             // Cancel-safe: a moment in time.
             () = &mut alarm, if due.is_some() => {
                 alarm_at = None;
@@ -235,11 +243,22 @@ impl<M: Machine> Relay<M> {
     fn tell_loads(&mut self) {
         let now = Instant::now();
         let old = self.loads_told.is_none_or(|told| now - told >= LOADS_EVERY);
-        if self.parts.can_grow() && old {
+        let drains =
+            self.drains.as_ref().is_some_and(|drains| drains.has_changed().is_ok_and(|is| is));
+        if self.parts.can_grow() && (old || drains) {
             self.loads_told = Some(now);
             let loads = self.parts.loads();
             self.machine.part_loads(&loads);
         }
+    }
+
+    /// A host means to leave, or stays after all: that says what is to be done with its parts.
+    fn drains_changed(&mut self) {
+        self.loads_told = None;
+        self.tick();
+        self.tell_loads();
+        self.tick();
+        self.write_library();
     }
 
     /// Only signals that end a worker get here.
@@ -478,6 +497,18 @@ impl<M: Machine> Relay<M> {
         let _ = timeout(FAREWELL, gone).await;
         end
     }
+}
+
+/// Resolves with each turn. Cancel-safe: one that is not seen stays.
+async fn turned(drains: &mut Option<watch::Receiver<()>>) {
+    if let Some(receiver) = drains {
+        if receiver.changed().await.is_ok() {
+            return;
+        }
+        // Nobody will turn it any more.
+        *drains = None;
+    }
+    std::future::pending().await
 }
 
 fn in_words(exit: &Exit) -> String {

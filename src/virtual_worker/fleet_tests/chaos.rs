@@ -49,6 +49,7 @@ fn let_loads_change(fleet: &mut Fleet, dice: &mut Dice) {
         age: Duration::from_secs(dice.roll(7)),
         near: dice.roll(2) == 0,
         avoid: dice.roll(8) == 0,
+        drains: dice.roll(8) == 0,
     };
     let loads: Vec<PartLoad> = fleet.mocks.keys().map(load).collect();
     fleet.worker.part_loads(&loads);
@@ -60,7 +61,7 @@ fn play(seed: u64, deaths: bool, policy: Policy) -> usize {
     fleet.slow = dice.roll(2) == 0;
     let mut asked = vec![fleet.ask(Method::WorkerCreateRouter, "", bodies::create_router("r"))];
     for _ in 0..90 {
-        if policy != Policy::Scatter && dice.roll(3) == 0 {
+        if dice.roll(3) == 0 {
             let_loads_change(&mut fleet, &mut dice);
         }
         let (t, p, c) = (dice.roll(6), dice.roll(3), dice.roll(5));

@@ -5,6 +5,7 @@
 mod bodies;
 mod chaos;
 mod deaths;
+mod drains;
 mod fleet;
 mod growth;
 mod links;
