@@ -85,6 +85,11 @@ export type ConnectionLike = string | LocalConnection | RemoteConnection | MockC
 export interface HorizontalOptions {
   /** How long `createWorker` looks for a worker. Default 10000. */
   connectTimeoutMs?: number;
+  /**
+   * How long a call may wait for the answer of a mediasoup-worker that can be reached. Default: 10 s
+   * more than the session timeout, 40000.
+   */
+  callTimeoutMs?: number | 'infinite';
   /** Further addresses and names of the app's own host. */
   selfAddresses?: string[];
   /**

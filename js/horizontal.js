@@ -30,6 +30,8 @@ const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream
 /**
  * @typedef {object} HorizontalOptions
  * @property {number} [connectTimeoutMs] How long `createWorker` looks for a worker. Default 10000.
+ * @property {number | 'infinite'} [callTimeoutMs] How long a call may wait for the answer of a
+ * mediasoup-worker that can be reached. Default: 10 s more than the session timeout, 40000.
  * @property {string[]} [selfAddresses] Further addresses and names of the app's own host.
  * @property {'auto' | 'identity'} [announcedMode] Whether announced addresses that are not the
  * app's own are replaced by the agent's (`auto`, the default) or kept (`identity`).
@@ -77,6 +79,7 @@ class Horizontal extends EnhancedEventEmitter {
     this.#initial = connections === undefined ? 'environment' : [...connections];
     this.#options = options;
     toPlacement(options);
+    checkCallTimeout(options.callTimeoutMs);
 
     if (this.#initial !== 'environment') {
       this.#initial.forEach(toSettings);
@@ -233,13 +236,14 @@ class Horizontal extends EnhancedEventEmitter {
 
     const { NativeCore } = loadBinding();
     const core = new NativeCore();
-    const { connectTimeoutMs, selfAddresses, announcedMode } = this.#options;
+    const { connectTimeoutMs, callTimeoutMs, selfAddresses, announcedMode } = this.#options;
     const { settings: placement, chooser } = toPlacement(this.#options);
 
     this.#socket = unwrap(
       core.start(
         JSON.stringify({
           connectTimeoutMs: connectTimeoutMs ?? null,
+          callTimeoutMs: callTimeoutMs ?? null,
           selfAddresses: selfAddresses ?? [],
           announcedMode: announcedMode ?? null,
           placement,
@@ -268,6 +272,18 @@ class Horizontal extends EnhancedEventEmitter {
     closeAtExit(core);
 
     return core;
+  }
+}
+
+/**
+ * @param {unknown} value
+ * @throws {TypeError}
+ */
+function checkCallTimeout(value) {
+  const limited = Number.isSafeInteger(value) && Number(value) >= 1;
+
+  if (value !== undefined && value !== 'infinite' && !limited) {
+    throw new TypeError("callTimeoutMs must be a whole number of milliseconds or 'infinite'");
   }
 }
 

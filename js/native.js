@@ -31,6 +31,7 @@ const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
  * @property {(request: string) => string} ticket
  * @property {(ticket: string) => string} settle
  * @property {(pid: number) => string} whereIs
+ * @property {(pid: number) => string} whyDied
  * @property {() => void} close
  */
 

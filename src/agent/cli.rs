@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, net::IpAddr, path::PathBuf, time::Duration
 
 use clap::{Args, ValueEnum};
 
-use super::{AddressOptions, AgentOptions, drain::LONGEST};
+use super::{AddressOptions, AgentOptions, Limits, drain::LONGEST};
 use crate::{
     addresses::PortPolicy,
     net::{KeyPairFiles, ServerTls, ServerTlsFiles, TlsError, TokenFile, TokenFileError, Tokens},
@@ -48,6 +48,12 @@ pub struct AgentArgs {
     /// The most workers at a time; the number of cores if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub max_workers: Option<u32>,
+    /// The most sessions at a time: apps, and those whose workers wait for one; 64 if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_sessions: Option<u32>,
+    /// The most workers of one session at a time; as many as there are if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_workers_per_session: Option<u32>,
     /// Address that workers bind for clients; may be repeated, one of each family and scope.
     #[arg(long, value_name = "ADDRESS")]
     pub bind_address: Vec<IpAddr>,
@@ -143,6 +149,11 @@ impl AgentArgs {
             tls,
             insecure: self.insecure,
             max_workers: self.max_workers.map_or(defaults.max_workers, |max| max as usize),
+            max_sessions: self.max_sessions.map_or(defaults.max_sessions, |max| max as usize),
+            limits: Limits {
+                workers_per_session: self.max_workers_per_session.map(|max| max as usize),
+                ..Limits::default()
+            },
             addresses: AddressOptions {
                 bind: self.bind_address,
                 pipe: self.pipe_address,
@@ -197,6 +208,8 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+
     use super::*;
 
     #[test]
@@ -208,6 +221,24 @@ mod tests {
         assert_eq!(read("infinite"), Ok(None));
         for text in ["", "-1", "30s", "inf", "NaN", "1e300", "forever"] {
             assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_limits() {
+        let read = |more: &[&str]| {
+            let command = AgentArgs::augment_args(clap::Command::new("agent"));
+            let matches = command.try_get_matches_from(["agent"].iter().chain(more))?;
+            AgentArgs::from_arg_matches(&matches)
+        };
+        let options = |more| read(more).map(|args| args.into_options().expect("options"));
+        let defaults = options(&[]).expect("defaults");
+        assert_eq!((defaults.max_sessions, defaults.limits), (64, Limits::default()));
+        let given = ["--max-sessions", "5", "--max-workers-per-session", "2"];
+        let given = options(&given).expect("limits");
+        assert_eq!((given.max_sessions, given.limits.workers_per_session), (5, Some(2)));
+        for (option, value) in [("--max-sessions", "0"), ("--max-workers-per-session", "-1")] {
+            assert!(read(&[option, value]).is_err(), "{option} {value}");
         }
     }
 

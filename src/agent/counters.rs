@@ -69,12 +69,12 @@ pub(super) enum NotLetIn {
     Late,
     /// The hello was refused.
     Refused,
-    /// Too many connections at a time.
-    Crowded,
+    /// Too many wrong tokens came from its address.
+    Hasty,
 }
 
 impl NotLetIn {
-    pub(super) const NAMES: [&str; 6] = ["tls", "http", "lost", "late", "refused", "crowded"];
+    pub(super) const NAMES: [&str; 6] = ["tls", "http", "lost", "late", "refused", "hasty"];
 }
 
 /// Why a worker did not start.

@@ -21,12 +21,9 @@ use crate::{
 };
 
 use super::{
-    AddressProblem, AgentOptions, Identity, Offer, Server, WorkerSource, counters::NotLetIn,
-    http::Watchers,
+    AddressProblem, AgentOptions, Identity, LimitExceeded, Offer, Server, WorkerSource,
+    brake::ByAddress, http::Watchers,
 };
-
-/// How many connections may be open at a time beside the sessions.
-const SPARE_CONNECTIONS: usize = 64;
 
 /// How many addresses a welcome tells at most.
 const MAX_TOLD: usize = 64;
@@ -162,7 +159,9 @@ impl Agent {
             watching.spawn(watchers.serve(server.clone()));
         }
         let options = &server.shared.options;
-        let places = Arc::new(Semaphore::new(options.max_sessions + SPARE_CONNECTIONS));
+        let limits = &options.limits;
+        let handshakes = Arc::new(Semaphore::new(limits.handshakes.min(Semaphore::MAX_PERMITS)));
+        let addresses = ByAddress::default();
         let mut connections = JoinSet::new();
         tokio::pin!(stop);
         loop {
@@ -180,15 +179,19 @@ impl Agent {
                 // Cancel-safe: a connection that was not accepted stays in the backlog.
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                            tracing::warn!(peer = %peer.ip(), "too many connections");
-                            server.shared.counters.not_let_in(NotLetIn::Crowded);
+                        let max = limits.handshakes;
+                        let Ok(place) = Arc::clone(&handshakes).try_acquire_owned() else {
+                            server.limits().exceeded(LimitExceeded::Handshakes { max });
+                            continue;
+                        };
+                        let max = limits.handshakes_per_address;
+                        let Some(counted) = addresses.one_more(peer.ip(), max) else {
+                            server.limits().exceeded(LimitExceeded::HandshakesPerAddress { max });
                             continue;
                         };
                         let server = server.clone();
                         connections.spawn(async move {
-                            serve(&server, stream, peer.ip()).await;
-                            drop(place);
+                            serve(&server, stream, peer.ip(), (place, counted)).await;
                         });
                     }
                     Err(error) => {
@@ -252,7 +255,7 @@ fn reached_at(address: SocketAddr) -> io::Result<Vec<SocketAddr>> {
         .collect())
 }
 
-async fn serve(server: &Server, stream: TcpStream, peer: IpAddr) {
+async fn serve(server: &Server, stream: TcpStream, peer: IpAddr, shaking: impl Send) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
@@ -262,7 +265,7 @@ async fn serve(server: &Server, stream: TcpStream, peer: IpAddr) {
             None => Ok(Box::new(stream) as BoxedTransport),
         }
     };
-    server.serve_once(opened, peer).await;
+    server.serve_once(opened, peer, shaking).await;
 }
 
 fn explain(error: &io::Error) -> String {

@@ -48,6 +48,7 @@ pub const METRICS: &[Metric] = metrics! {
     Counter "workers_started_total" [] "mediasoup-workers that were started"
     Counter "workers_ended_total" ["cause"] "mediasoup-workers that ended"
     Counter "workers_refused_total" ["reason"] "mediasoup-workers that were asked for and not started"
+    Counter "limit_hits_total" ["limit"] "How often a limit was reached"
     Counter "frames_sent_total" [] "Frames of sessions that were written"
     Counter "frames_received_total" [] "Frames of sessions that arrived"
     Counter "frames_replayed_total" [] "Frames that were written again after a lost link"
@@ -129,7 +130,7 @@ impl Filler {
     }
 
     fn counters(&self, server: &Server) {
-        let counters = &server.shared.counters;
+        let counters = &server.shared.counts;
         let traffic = server.shared.meter.read();
         for (name, value) in [
             ("sessions_opened_total", counters.sessions_opened.load(Relaxed)),
@@ -149,6 +150,9 @@ impl Filler {
         self.counts("workers_ended_total", &WorkerEnd::NAMES, &counters.workers_ended.read());
         let refused = counters.workers_not_started.read();
         self.counts("workers_refused_total", &NoStart::NAMES, &refused);
+        for (limit, hits) in server.limits().all() {
+            self.count("limit_hits_total", &[limit], hits);
+        }
     }
 
     fn counts(&self, metric: &str, names: &[&str], values: &[u64]) {

@@ -8,9 +8,11 @@ pub mod admin;
 pub mod cli;
 
 mod addresses;
+mod brake;
 mod counters;
 mod drain;
 mod http;
+mod limits;
 mod listener;
 mod local_workers;
 mod metrics;
@@ -25,6 +27,7 @@ mod workers;
 
 pub use addresses::{AddressOptions, AddressProblem};
 pub use drain::{AgentState, DrainOrder, Draining, IsClosing};
+pub use limits::{Limit, LimitCounters, LimitExceeded, Limits};
 pub use listener::{Agent, AgentError, Missing};
 pub use local_workers::LocalWorkers;
 pub use metrics::{METRICS, NotReady};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::AddressOptions;
+use super::{AddressOptions, Limits};
 use crate::{
     net::{ServerTls, Timing, TokenFile, Tokens},
     session::SESSION_TIMEOUT,
@@ -27,6 +27,7 @@ pub struct AgentOptions {
     /// The most workers at a time, of all sessions.
     pub max_workers: usize,
     pub max_sessions: usize,
+    pub limits: Limits,
     pub addresses: AddressOptions,
     pub labels: BTreeMap<String, String>,
     pub timing: Timing,
@@ -48,6 +49,7 @@ impl Default for AgentOptions {
             insecure: false,
             max_workers: cores(),
             max_sessions: 64,
+            limits: Limits::default(),
             addresses: AddressOptions::default(),
             labels: BTreeMap::new(),
             timing: Timing::default(),

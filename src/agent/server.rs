@@ -9,14 +9,16 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use uuid::Uuid;
 
 use super::{
-    AgentOptions, WorkerSource,
+    AgentOptions, Limit, LimitCounters, LimitExceeded, WorkerSource,
+    brake::TokenBrake,
     counters::{Counters, NotLetIn},
     drain::Drain,
+    limits::retry_seconds,
     roster::Roster,
     session::Session,
     sessions::{Handle, Request, Resumable, Sessions},
@@ -24,7 +26,10 @@ use super::{
 use crate::{
     addresses::HostAddresses,
     compatibility::FEATURES,
-    net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, Meter, TlsRefused, accept},
+    net::{
+        AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, Meter, TlsRefused, accept,
+        refuse_hasty,
+    },
     wire::{
         AgentReply, Hello, Limits, LoadReport, MAX_MESSAGE, MAX_PAYLOAD, Refusal, RefusalCode,
         Welcome, WorkerOffer,
@@ -68,12 +73,14 @@ pub(super) struct Shared {
     pub(super) drain: Drain,
     session_slots: Arc<Semaphore>,
     pub(super) sessions: Sessions,
+    brake: TokenBrake,
+    pub(super) counters: LimitCounters,
     /// Measures the workers of every session.
     pub(super) sampler: CpuSampler,
     pub(super) stopping: watch::Sender<bool>,
     /// Of the links of every session.
     pub(super) meter: Arc<Meter>,
-    pub(super) counters: Counters,
+    pub(super) counts: Counters,
     /// Since 1970.
     pub(super) started_at: Duration,
 }
@@ -109,10 +116,12 @@ impl Server {
             drain: Drain::default(),
             session_slots: slots(options.max_sessions),
             sessions: Sessions::default(),
+            brake: TokenBrake::default(),
+            counters: LimitCounters::default(),
             sampler: CpuSampler::default(),
             stopping: watch::Sender::new(false),
             meter: Arc::default(),
-            counters: Counters::default(),
+            counts: Counters::default(),
             started_at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             host: HostIdentity::of_this_process(),
             options,
@@ -137,6 +146,11 @@ impl Server {
         self.shared.load()
     }
 
+    /// How often each limit was reached.
+    pub fn limits(&self) -> &LimitCounters {
+        &self.shared.counters
+    }
+
     /// Ends every session: workers' inputs close, they have the grace time, then they are killed.
     pub fn stop(&self) {
         self.shared.stopping.send_replace(true);
@@ -153,14 +167,16 @@ impl Server {
 
     /// Serves one connection to its end. `peer` is where it comes from.
     pub async fn serve(&self, transport: BoxedTransport, peer: IpAddr) {
-        self.serve_once(async { Ok(transport) }, peer).await;
+        self.serve_once(async { Ok(transport) }, peer, ()).await;
     }
 
     /// As [`Self::serve`], with something before that the peer must get through in the same time.
+    /// `shaking` is dropped at the end of the handshake.
     pub(super) async fn serve_once(
         &self,
         opened: impl Future<Output = Result<BoxedTransport, TlsRefused>>,
         peer: IpAddr,
+        shaking: impl Send,
     ) {
         let limit = self.shared.options.timing.handshake;
         let peer = peer.to_canonical();
@@ -173,15 +189,24 @@ impl Server {
                 _ = stopping.wait_for(|stopping| *stopping) => Ok(None),
             }
         };
-        match timeout(limit, handshake).await {
+        let shaken = timeout(limit, handshake).await;
+        drop(shaking);
+        match shaken {
             Ok(Ok(Some(mut done))) => done.ended().await,
+            // What exceeds a limit is counted, and logged now and then.
             Ok(Ok(None)) => {}
+            Ok(Err(problem @ HandshakeError::Hasty(_))) => {
+                self.shared.counts.not_let_in(problem.kind());
+            }
             Ok(Err(problem)) => {
-                self.shared.counters.not_let_in(problem.kind());
+                if let HandshakeError::Link(LinkLost::TooLong(text)) = &problem {
+                    self.shared.counters.hit(Limit::FrameBytes, text);
+                }
+                self.shared.counts.not_let_in(problem.kind());
                 tracing::info!(%peer, %problem, "not let in");
             }
             Err(_) => {
-                self.shared.counters.not_let_in(NotLetIn::Late);
+                self.shared.counts.not_let_in(NotLetIn::Late);
                 tracing::info!(%peer, ?limit, "no handshake in time");
             }
         }
@@ -193,7 +218,7 @@ impl Server {
         transport: BoxedTransport,
         peer: IpAddr,
     ) -> Result<Option<Done>, HandshakeError> {
-        let mut link = accept(transport, &self.shared.options.current_tokens()).await?;
+        let mut link = self.let_in(transport, peer).await?;
         let text = link.receive_text().await?;
         let admitted = match Hello::parse(&text) {
             Err(problem) => Err(Refusal::from(problem)),
@@ -213,13 +238,36 @@ impl Server {
                 Ok(Some(Done(ended)))
             }
             Err(refusal) => {
-                self.shared.counters.not_let_in(NotLetIn::Refused);
+                self.shared.counts.not_let_in(NotLetIn::Refused);
                 tracing::info!(%peer, problem = refusal.message, "refused");
                 reply(&mut link, &AgentReply::Refused(refusal)).await?;
                 link.close().await;
                 Ok(None)
             }
         }
+    }
+
+    /// The HTTP part, where tokens are shown.
+    async fn let_in(
+        &self,
+        transport: BoxedTransport,
+        peer: IpAddr,
+    ) -> Result<Link, HandshakeError> {
+        let Shared { options, brake, counters, .. } = self.shared.as_ref();
+        let limits = &options.limits;
+        if let Err(error) = brake.check(peer, Instant::now(), limits) {
+            let error = counters.exceeded(error);
+            if let LimitExceeded::WrongTokens { retry_after, .. } = error {
+                let (why, seconds) = (error.to_string(), retry_seconds(retry_after));
+                refuse_hasty(transport, &why, seconds).await.map_err(AcceptError::Io)?;
+            }
+            return Err(error.into());
+        }
+        let accepted = accept(transport, &options.current_tokens()).await;
+        if let Err(AcceptError::WrongToken) = accepted {
+            brake.wrong(peer, Instant::now(), limits);
+        }
+        Ok(accepted?)
     }
 
     /// Finds the session that the controller wants to resume, or opens one.
@@ -235,7 +283,7 @@ impl Server {
             if let Some(seen) = hello.last_seen {
                 if let Some(resumable) = resume(&handle, seen).await? {
                     tracing::info!(session, %peer, %controller, "session resumed");
-                    self.shared.counters.session_resumed();
+                    self.shared.counts.session_resumed();
                     handle.about.came_from(peer);
                     let seen = Some(resumable.received);
                     let welcome = self.welcome(hello, protocol, id.clone(), seen, peer);
@@ -250,10 +298,14 @@ impl Server {
         let slot = Arc::clone(&self.shared.session_slots).try_acquire_owned();
         let slot = slot.map_err(|_| Refusal {
             code: RefusalCode::Busy,
-            message: format!("it has {} sessions already", self.shared.options.max_sessions),
+            message: self
+                .shared
+                .counters
+                .exceeded(LimitExceeded::Sessions { max: self.shared.options.max_sessions })
+                .to_string(),
         })?;
         let (id, handle, requests) = self.shared.sessions.open(&hello.controller, peer);
-        self.shared.counters.session_opened();
+        self.shared.counts.session_opened();
         tracing::info!(
             session = handle.about.number,
             %peer,
@@ -392,6 +444,8 @@ enum HandshakeError {
     #[error(transparent)]
     Accept(#[from] AcceptError),
     #[error(transparent)]
+    Hasty(#[from] LimitExceeded),
+    #[error(transparent)]
     Link(#[from] LinkLost),
 }
 
@@ -399,6 +453,7 @@ impl HandshakeError {
     fn kind(&self) -> NotLetIn {
         match self {
             Self::Tls(_) => NotLetIn::Tls,
+            Self::Hasty(_) => NotLetIn::Hasty,
             Self::Accept(AcceptError::Refused { .. }) => NotLetIn::Http,
             Self::Accept(AcceptError::Io(_)) | Self::Link(_) => NotLetIn::Lost,
         }

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::{
+    Limit,
     counters::SessionEnd,
     drain::{Draining, notice},
     server::Shared,
@@ -136,7 +137,7 @@ impl Session {
     /// it.
     pub(super) async fn run(mut self) {
         let end = self.serve().await;
-        self.shared.counters.session_ended(end.kind());
+        self.shared.counts.session_ended(end.kind());
         self.workers.kill_all();
         let session = self.about.number;
         let goodbye = match &end {
@@ -145,6 +146,14 @@ impl Session {
                 None
             }
             End::Lost(lost) => {
+                let reached = match lost {
+                    LinkLost::TooLong(_) => Some(Limit::FrameBytes),
+                    LinkLost::Unacknowledged { .. } => Some(Limit::UnacknowledgedBytes),
+                    _ => None,
+                };
+                if let Some(limit) = reached {
+                    self.shared.counters.hit(limit, &lost.to_string());
+                }
                 tracing::warn!(session, problem = %lost, "the session cannot go on");
                 lost.goodbye()
             }
@@ -292,7 +301,7 @@ impl Session {
         self.about.set_linked(false);
         drop(reader);
         writer.stop().await;
-        self.shared.counters.link_lost();
+        self.shared.counts.link_lost();
         let workers = self.workers.count();
         tracing::info!(
             session = self.about.number,

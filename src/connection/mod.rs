@@ -217,6 +217,15 @@ impl ConnectionState {
     }
 }
 
+/// The loss of all workers of a connection at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// Which one it was, from 1 on.
+    pub number: u64,
+    /// What every worker's [`Exit::Lost`] says.
+    pub reason: String,
+}
+
 /// One source of workers.
 pub trait Connection: Send + Sync {
     /// What people call it: its URL, `local`, `mock`.
@@ -260,6 +269,11 @@ pub trait Connection: Send + Sync {
 
     /// What keeps the connection from being used now, where it knows.
     fn problem(&self) -> Option<SpawnError> {
+        None
+    }
+
+    /// The last time that everything on the other side was lost at once.
+    fn last_loss(&self) -> Option<Loss> {
         None
     }
 

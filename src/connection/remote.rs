@@ -21,8 +21,8 @@ use tokio::{
 pub use options::{AppIdentity, InvalidOptions, RemoteOptions};
 
 use super::{
-    BoxFuture, Connection, ConnectionState, Details, HostLoad, Load, SpawnError, SpawnRequest,
-    WorkerLink,
+    BoxFuture, Connection, ConnectionState, Details, HostLoad, Load, Loss, SpawnError,
+    SpawnRequest, WorkerLink,
 };
 use crate::{
     addresses::HostAddresses,
@@ -79,6 +79,8 @@ struct Shared {
     /// As the agent told them last.
     addresses: watch::Sender<Option<HostAddresses>>,
     history: History,
+    /// The last session that was lost.
+    loss: parking_lot::Mutex<Option<Loss>>,
     /// What the connection's clock counts from.
     began: Instant,
 }
@@ -93,6 +95,13 @@ impl Shared {
         if changed {
             tracing::info!(url = %self.options.url, draining, "drain");
         }
+    }
+
+    /// A session is lost; its workers are about to hear of it.
+    fn session_lost(&self, reason: &str) {
+        let mut loss = self.loss.lock();
+        let number = loss.as_ref().map_or(1, |loss| loss.number + 1);
+        *loss = Some(Loss { number, reason: reason.to_owned() });
     }
 }
 
@@ -128,6 +137,7 @@ impl RemoteConnection {
             state: watch::Sender::new(ConnectionState::Connecting),
             addresses: watch::Sender::new(None),
             history: History::default(),
+            loss: parking_lot::Mutex::default(),
             began: Instant::now(),
         });
         let manager = Manager::new(Arc::clone(&shared), dialer, received);
@@ -237,6 +247,10 @@ impl Connection for RemoteConnection {
 
     fn details(&self) -> Details {
         self.shared.history.details()
+    }
+
+    fn last_loss(&self) -> Option<Loss> {
+        self.shared.loss.lock().clone()
     }
 
     fn problem(&self) -> Option<SpawnError> {

@@ -128,6 +128,8 @@ mod tests {
             workers: Mutex::new(HashMap::new()),
             book: config::address_book(&Options::default()).unwrap(),
             connect_timeout: Duration::from_secs(1),
+            call_timeout: None,
+            losses: crate::core::losses::Losses::default(),
             spread: Spread { policy, ..Spread::scatter(max_parts) },
             rules: Rules::of(policy),
             sharing: crate::core::sharing::Sharing::default(),

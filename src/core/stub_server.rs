@@ -160,7 +160,7 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
             drop(library);
             let why = NoWorker::WrongSettings(why.to_string());
             core.fail_ticket(&ticket, &why);
-            return send_end(&mut stream, &why.exit(), Some(&why.to_string())).await;
+            return send_end(&mut stream, &why.exit(), &[why.to_string()]).await;
         }
     };
     let deadline = Instant::now() + core.connect_timeout;
@@ -179,7 +179,7 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
         Err(why) => {
             drop(library);
             core.fail_ticket(&ticket, &why);
-            send_end(&mut stream, &why.exit(), Some(&why.to_string())).await;
+            send_end(&mut stream, &why.exit(), &[why.to_string()]).await;
         }
         Ok((Found::InPlace(worker), place)) => {
             run_in_place(core, pid, library, worker, place, stream).await;
@@ -241,7 +241,8 @@ async fn run_in_place(
     let _measured = place.connection.runs_in_place(pid);
     let home = part_source::opened(link, place);
     // The stub is the worker now and could not outlive it, as a Worker of several parts may.
-    let mut machine = VirtualWorker::new(pid, home.host.clone(), core.book(), Spread::ONE_PART);
+    let mut machine = VirtualWorker::new(pid, home.host.clone(), core.book(), Spread::ONE_PART)
+        .with_call_timeout(core.call_timeout);
     machine.watch_objects();
     // The worker holds the app's stdout and stderr itself; only remarks of ours are left to log.
     let (_keep, control) = mpsc::channel(1);
@@ -285,7 +286,8 @@ async fn run_linked(
     }
     let _registered = core.register(pid, &home.host.key);
     let (attended, watch) = core.attend(pid, &home.host.key);
-    let mut machine = VirtualWorker::new(pid, home.host.clone(), core.book(), core.spread);
+    let mut machine = VirtualWorker::new(pid, home.host.clone(), core.book(), core.spread)
+        .with_call_timeout(core.call_timeout);
     machine.watch_objects();
     let (events, control) = mpsc::channel(16);
     let listening = tokio::spawn(read_control(reader, events));
@@ -299,10 +301,10 @@ async fn run_linked(
     // The relay's end closed the channel and the queue of texts: the stub may say how it ended.
     if let Ok(mut writer) = writing.await {
         let why = match &exit {
-            Exit::Lost(why) => Some(format!("the worker is lost: {why}")),
-            Exit::Code(_) | Exit::Signal(_) => None,
+            Exit::Lost(why) => core.died(pid, why),
+            Exit::Code(_) | Exit::Signal(_) => Vec::new(),
         };
-        send_end(&mut writer, &exit, why.as_deref()).await;
+        send_end(&mut writer, &exit, &why).await;
     }
     listening.abort();
 }
@@ -358,13 +360,9 @@ async fn write_to_stub(
     }
 }
 
-async fn send_end(
-    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
-    exit: &Exit,
-    why: Option<&str>,
-) {
+async fn send_end(writer: &mut (impl tokio::io::AsyncWrite + Unpin), exit: &Exit, why: &[String]) {
     let mut message = Vec::new();
-    if let Some(why) = why {
+    for why in why {
         let line = format!("mediasoup-horizontal: {why}\n");
         message.extend(protocol::encode(Kind::Stderr, &[line.as_bytes()]));
     }

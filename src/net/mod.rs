@@ -23,7 +23,7 @@ mod writer;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use accept::{AcceptError, accept};
+pub use accept::{AcceptError, accept, refuse_hasty};
 pub use agent_url::{AgentUrl, InvalidUrl};
 pub use backoff::Backoff;
 pub use dial::{Dial, DialError, Dialed, NetworkDialer, open};

@@ -123,6 +123,10 @@ impl Writer {
                 // Cancel-safe: an interval keeps its schedule, whatever traffic there is.
                 _ = heartbeat.tick() => {
                     if let Some(lost) = self.overdue() {
+                        // The peer may still read: it shall know why.
+                        if let Some(goodbye) = lost.goodbye() {
+                            self.farewell(goodbye.frame()).await;
+                        }
                         return lost;
                     }
                     self.beat(&mut batch);

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use super::{MAX_FAN_OUT, OnPartLost, Output, PartId, VirtualWorker, parts::Part, tracking};
+use super::{
+    MAX_FAN_OUT, OnPartLost, Output, PartId, VirtualWorker, deaths::Gone, parts::Part, tracking,
+};
 use crate::{
     channel::fbs::request::Method,
     placement::{
@@ -343,12 +345,14 @@ impl VirtualWorker {
     }
 
     fn close_part(&mut self, part: PartId, out: &mut Vec<Output>) {
+        let on = self.connection(part);
         let Some(Part::Open { .. }) = self.parts.remove(part) else { return };
         self.growth.forget(part);
         self.known.forget_part(part);
         // Only views of everything can wait for it.
-        let mut again = self.answer_for(part, out);
-        self.drop_pairs_of(part, &mut again, out);
+        let gone = Gone { on, why: "nothing was left on it" };
+        let mut again = self.answer_for(part, &gone, out);
+        self.drop_pairs_of(part, &gone, &mut again, out);
         out.push(Output::ClosePart(part));
         for message in again {
             self.request(message, out);

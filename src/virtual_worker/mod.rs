@@ -1,6 +1,7 @@
 //! The virtual worker: what the library takes for its mediasoup-worker. A state machine without
 //! I/O: messages in, messages out.
 
+mod calls;
 mod census;
 mod changes;
 mod closes;
@@ -10,6 +11,7 @@ mod gather;
 mod growth;
 mod idle;
 mod known;
+mod lost;
 mod merge;
 mod objects;
 mod parts;
@@ -44,6 +46,7 @@ pub use self::{
 };
 
 use self::{
+    calls::Calls,
     census::Measured,
     changes::Changes,
     facts::Facts,
@@ -51,6 +54,7 @@ use self::{
     growth::Growth,
     idle::Naps,
     known::Known,
+    lost::LostObjects,
     parts::Parts,
     pipes::Pipes,
     refusals::{refuse, refuse_as, refuse_malformed},
@@ -118,6 +122,8 @@ pub struct VirtualWorker {
     gathers: Gathers,
     known: Known,
     growth: Growth,
+    calls: Calls,
+    lost: LostObjects,
     /// The settings that further parts start with.
     settings: Option<worker::UpdateSettingsRequest>,
     /// What to tell those who watch.
@@ -148,6 +154,8 @@ impl VirtualWorker {
             gathers: Gathers::default(),
             known: Known::default(),
             growth: Growth::default(),
+            calls: Calls::default(),
+            lost: LostObjects::default(),
             settings: None,
             changes: Changes::default(),
             measured: Measured::default(),
@@ -217,6 +225,7 @@ impl VirtualWorker {
                 return;
             }
         };
+        self.heard_of(part, out);
         match message.envelope() {
             Envelope::Response(response) => self.response(part, response, message, out),
             Envelope::Notification(notification) => {
@@ -269,6 +278,7 @@ impl VirtualWorker {
     }
 
     fn request(&mut self, message: Message, out: &mut Vec<Output>) {
+        self.calls.begin(self.now);
         if self.spreads() {
             return self.route(message, out);
         }
@@ -370,6 +380,7 @@ impl VirtualWorker {
             Some(Pending::Own(own)) => {
                 self.own_answer(part, own, response.accepted, &message, out);
             }
+            Some(Pending::Late) => {}
             None => out.push(Output::Diagnostic(format!(
                 "dropped an answer to request {} that nobody waits for",
                 response.id
@@ -505,11 +516,13 @@ impl VirtualWorker {
         self.rest_pipes(out);
         self.end_shadows(out);
         self.close_empty_parts(out);
+        self.end_overdue_calls(out);
     }
 
     /// When [`VirtualWorker::tick`] has something to do, if it has.
     pub fn next_tick(&self) -> Option<Duration> {
-        let times = [self.next_rest(), self.next_shadow(), self.next_empty_part()];
+        let calls = self.next_look_at_calls();
+        let times = [self.next_rest(), self.next_shadow(), self.next_empty_part(), calls];
         times.into_iter().flatten().min()
     }
 }

@@ -20,6 +20,22 @@ pub enum ObjectKind {
     DataConsumer,
 }
 
+impl ObjectKind {
+    /// What mediasoup calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WebRtcServer => "WebRtcServer",
+            Self::Router => "Router",
+            Self::Transport => "Transport",
+            Self::RtpObserver => "RtpObserver",
+            Self::Producer => "Producer",
+            Self::Consumer => "Consumer",
+            Self::DataProducer => "DataProducer",
+            Self::DataConsumer => "DataConsumer",
+        }
+    }
+}
+
 /// One object of the app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {

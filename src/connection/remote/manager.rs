@@ -26,6 +26,9 @@ const REFUSALS: u32 = 2;
 /// A link that lasted less counts as a failed attempt: the next one waits.
 const LASTING: Duration = Duration::from_secs(1);
 
+/// The longest pause between two attempts to resume a session, however many failed.
+const RESUME_PAUSE: Duration = Duration::from_secs(1);
+
 /// The owner of one connection.
 pub(super) struct Manager {
     shared: Arc<Shared>,
@@ -205,6 +208,7 @@ impl Manager {
     /// Ends what lived in a session. Spawns that it did not answer may be asked of the next, once.
     fn bury(&mut self, mut session: Session, reason: &str) {
         self.shared.history.session_lost();
+        self.shared.session_lost(reason);
         let error = SpawnError::Unreachable(reason.to_owned());
         for spawn in session.lose(reason) {
             if spawn.second {
@@ -312,6 +316,7 @@ impl Manager {
         tracing::warn!(reason, "the session is lost");
         self.shared.history.session_lost();
         self.shared.state.send_replace(ConnectionState::Disconnected);
+        self.shared.session_lost(&reason);
         session.end(&reason);
         self.failures = self.failures.saturating_add(1);
         self.back_off(DialError::Unreachable(format!("{url}: {lost}"))).await
@@ -321,7 +326,13 @@ impl Manager {
     async fn back_off(&mut self, problem: DialError) -> Woken {
         self.shared.status.send_replace(Status::Connecting(Some(problem)));
         self.look();
-        let pause = sleep(self.shared.options.backoff.wait(self.failures.max(1)));
+        let backoff = &self.shared.options.backoff;
+        let failures = self.failures.max(1);
+        let pause = sleep(match self.session {
+            // Workers wait for the link: the next attempt must not be far away.
+            Some(_) => backoff.wait_at_most(failures, RESUME_PAUSE),
+            None => backoff.wait(failures),
+        });
         tokio::pin!(pause);
         loop {
             match self.meanwhile(pause.as_mut()).await {

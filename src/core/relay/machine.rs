@@ -21,6 +21,10 @@ pub trait Machine {
     fn part_failed(&mut self, part: PartId, why: &str, out: &mut Vec<Output>);
     fn part_died(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) -> Fate;
     fn part_link(&mut self, part: PartId, up: bool, out: &mut Vec<Output>);
+
+    /// It dies with a host: whoever waits for an answer hears why.
+    fn lose_calls(&mut self, _why: &str, _out: &mut Vec<Output>) {}
+
     fn tick(&mut self, now: Duration, out: &mut Vec<Output>);
     fn next_tick(&self) -> Option<Duration>;
 
@@ -81,6 +85,10 @@ impl Machine for VirtualWorker {
 
     fn part_link(&mut self, part: PartId, up: bool, out: &mut Vec<Output>) {
         Self::part_link(self, part, up, out);
+    }
+
+    fn lose_calls(&mut self, why: &str, out: &mut Vec<Output>) {
+        Self::lose_calls(self, why, out);
     }
 
     fn tick(&mut self, now: Duration, out: &mut Vec<Output>) {

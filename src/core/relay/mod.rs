@@ -222,20 +222,15 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
 impl<M: Machine> Relay<M> {
     /// When something must happen by itself.
     fn next_due(&mut self, read: bool) -> Option<Instant> {
-        if !self.parts.can_grow() {
-            return None;
-        }
         let tick = self.machine.next_tick().map(|after| self.began + after);
-        let strike = self.parts.next_strike(read);
+        let strike = if self.parts.can_grow() { self.parts.next_strike(read) } else { None };
         tick.into_iter().chain(strike).min()
     }
 
     /// Tells the virtual worker the time, before anything that it may date by it.
     fn tick(&mut self) {
-        if self.parts.can_grow() {
-            self.machine.tick(self.began.elapsed(), &mut self.outputs);
-            self.settle();
-        }
+        self.machine.tick(self.began.elapsed(), &mut self.outputs);
+        self.settle();
     }
 
     /// Tells the virtual worker the loads of its parts, before the library may ask for something
@@ -357,6 +352,10 @@ impl<M: Machine> Relay<M> {
             return leads.then_some(exit);
         }
         let fate = self.machine.part_died(part, &in_words(&exit), &mut self.outputs);
+        if let (Fate::Dies, Exit::Lost(why)) = (fate, &exit) {
+            // mediasoup would only say that the channel is closed.
+            self.machine.lose_calls(why, &mut self.outputs);
+        }
         self.settle();
         self.write_library();
         match fate {

@@ -55,14 +55,29 @@ fn let_loads_change(fleet: &mut Fleet, dice: &mut Dice) {
     fleet.worker.part_loads(&loads);
 }
 
-fn play(seed: u64, deaths: bool, policy: Policy) -> usize {
+/// A worker hangs behind a good link, or speaks again.
+fn let_one_hang(fleet: &mut Fleet, dice: &mut Dice) {
+    if fleet.held.is_empty() {
+        fleet.held.insert(PartId(u32::try_from(dice.roll(3)).expect("small")));
+    } else {
+        fleet.held.clear();
+    }
+}
+
+fn play(seed: u64, deaths: bool, hangs: bool, policy: Policy) -> usize {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut fleet = spread(&mut dice, policy);
     fleet.slow = dice.roll(2) == 0;
+    if hangs {
+        fleet.worker = fleet.worker.with_call_timeout(Some(Duration::from_secs(5)));
+    }
     let mut asked = vec![fleet.ask(Method::WorkerCreateRouter, "", bodies::create_router("r"))];
     for _ in 0..90 {
         if dice.roll(3) == 0 {
             let_loads_change(&mut fleet, &mut dice);
+        }
+        if hangs && dice.roll(6) == 0 {
+            let_one_hang(&mut fleet, &mut dice);
         }
         let (t, p, c) = (dice.roll(6), dice.roll(3), dice.roll(5));
         let (transport, producer) = (format!("t{t}"), format!("p{p}"));
@@ -141,6 +156,7 @@ fn play(seed: u64, deaths: bool, policy: Policy) -> usize {
             _ => {}
         }
     }
+    fleet.held.clear();
     if dice.roll(2) == 0 {
         fleet.settle();
     }
@@ -186,14 +202,23 @@ fn check_changes(changes: &[ObjectChange], seed: u64) {
 #[test]
 fn nothing_is_left_behind() {
     for seed in first_seed()..=first_seed() + 150 {
-        play(seed, false, Policy::Scatter);
+        play(seed, false, false, Policy::Scatter);
     }
 }
 
 #[test]
 fn nothing_is_left_behind_by_deaths() {
     for seed in first_seed()..=first_seed() + 150 {
-        play(seed, true, Policy::Scatter);
+        play(seed, true, false, Policy::Scatter);
+    }
+}
+
+#[test]
+fn nothing_is_left_behind_by_workers_that_hang() {
+    for seed in first_seed()..=first_seed() + 100 {
+        play(seed, false, true, Policy::Scatter);
+        play(seed, true, true, Policy::Scatter);
+        play(seed, false, true, Policy::Pack);
     }
 }
 
@@ -208,7 +233,7 @@ fn nothing_is_left_behind_by_growing_and_shrinking() {
         (false, Policy::Region),
     ] {
         for seed in first_seed()..=first_seed() + 60 {
-            closed += play(seed, deaths, policy);
+            closed += play(seed, deaths, false, policy);
         }
     }
     assert!(closed > 10, "parts shrink in these programs: {closed}");

@@ -3,6 +3,7 @@
 #[path = "../../../tests/mock_worker/bodies.rs"]
 #[expect(dead_code, reason = "shared with the tests of the mock worker")]
 mod bodies;
+mod calls;
 mod chaos;
 mod deaths;
 mod drains;
