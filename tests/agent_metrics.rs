@@ -121,7 +121,7 @@ async fn metrics_tell_what_happened() {
     let after = within(async {
         loop {
             let now = metrics(agent.metrics).await;
-            if now["sessions"] == 0.0 && now["connections_refused_total{reason=\"http\"}"] == 1.0 {
+            if now["sessions"] == 0.0 && now["connections_refused_total{reason=\"token\"}"] == 1.0 {
                 return now;
             }
         }

@@ -61,8 +61,10 @@ impl From<&Exit> for WorkerEnd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotLetIn {
     Tls,
-    /// No WebSocket, no token, or a wrong one.
+    /// No WebSocket of ours, or no token.
     Http,
+    /// A wrong token.
+    Token,
     /// The connection broke.
     Lost,
     /// No handshake in time.
@@ -74,7 +76,8 @@ pub(super) enum NotLetIn {
 }
 
 impl NotLetIn {
-    pub(super) const NAMES: [&str; 6] = ["tls", "http", "lost", "late", "refused", "hasty"];
+    pub(super) const NAMES: [&str; 7] =
+        ["tls", "http", "token", "lost", "late", "refused", "hasty"];
 }
 
 /// Why a worker did not start.

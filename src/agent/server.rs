@@ -454,6 +454,7 @@ impl HandshakeError {
         match self {
             Self::Tls(_) => NotLetIn::Tls,
             Self::Hasty(_) => NotLetIn::Hasty,
+            Self::Accept(AcceptError::WrongToken) => NotLetIn::Token,
             Self::Accept(AcceptError::Refused { .. }) => NotLetIn::Http,
             Self::Accept(AcceptError::Io(_)) | Self::Link(_) => NotLetIn::Lost,
         }
