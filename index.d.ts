@@ -1,6 +1,8 @@
 import type * as mediasoup from 'mediasoup-upstream';
+import type { HorizontalChange, HorizontalStats, StatsOptions } from './js/monitor/types';
 
 export * from 'mediasoup-upstream';
+export type * from './js/monitor/types';
 
 /** Workers of this host. */
 export declare class LocalConnection {
@@ -83,6 +85,11 @@ export type ConnectionLike = string | LocalConnection | RemoteConnection | MockC
 export interface HorizontalOptions {
   /** How long `createWorker` looks for a worker. Default 10000. */
   connectTimeoutMs?: number;
+  /**
+   * How long a call may wait for the answer of a mediasoup-worker that can be reached. Default: 10 s
+   * more than the session timeout, 40000.
+   */
+  callTimeoutMs?: number | 'infinite';
   /** Further addresses and names of the app's own host. */
   selfAddresses?: string[];
   /**
@@ -226,6 +233,31 @@ export declare class Horizontal {
    * @returns Undefined once the Worker is gone.
    */
   whereIs(worker: { pid: number }): { connection: string } | undefined;
+
+  /**
+   * What there is now on all connections. A Worker that does not answer within a second is told
+   * without what lives on it.
+   */
+  stats(options?: StatsOptions): Promise<HorizontalStats>;
+
+  /** The same in the text format of Prometheus (OpenMetrics). */
+  metrics(): Promise<string>;
+
+  /**
+   * What there is now, with every object, and then what changes, for as long as it is iterated. It
+   * keeps no process alive. Whoever takes too long misses changes, hears of it, and gets another
+   * snapshot.
+   *
+   * @example
+   * ```ts
+   * for await (const change of horizontal.changes()) {
+   *   if (change.type === 'closeobject' && change.reason === 'partlost') {
+   *     console.log(`${change.kind} ${change.id} is lost with ${change.connection}`);
+   *   }
+   * }
+   * ```
+   */
+  changes(): AsyncIterableIterator<HorizontalChange>;
 
   /** Ends every Worker and connection. */
   close(): void;

@@ -11,6 +11,8 @@ const HELP = `Usage: mediasoup-horizontal COMMAND
 Commands:
   agent [options]           Give this host's mediasoup-workers to apps on other hosts.
                             "agent --help" tells the options.
+  agent drain [options]     Let a running agent take no new Workers, and end once it is empty.
+  agent status [--json]     Tell what a running agent is about.
   worker install [--force]  Fetch or build the mediasoup-worker of this version.
   worker path               Print the path of the installed mediasoup-worker.
   worker-bin                Print the path for MEDIASOUP_WORKER_BIN, with which an unmodified

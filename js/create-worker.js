@@ -59,6 +59,7 @@ function createWorkerWith(source) {
         throw closedError();
       }
       coreOf.set(worker, core);
+      tellWhyItDied(worker, core);
       installPipeToRouter(worker);
 
       return worker;
@@ -73,6 +74,26 @@ function createWorkerWith(source) {
       core.settle(ticket);
     }
   };
+}
+
+/**
+ * mediasoup knows of a dead Worker only how a process ended. Where a host is lost, the Error that
+ * comes with 'died' tells that too.
+ *
+ * @param {types.Worker} worker
+ * @param {NativeCore} core
+ */
+function tellWhyItDied(worker, core) {
+  worker.prependOnceListener('died', (error) => {
+    const why = core.whyDied(worker.pid);
+
+    if (why !== '') {
+      const before = error.message;
+
+      error.message = `${before}: ${why}`;
+      error.stack = error.stack?.replace(before, () => error.message);
+    }
+  });
 }
 
 function closedError() {

@@ -8,11 +8,15 @@ const { toSettings } = require('./connections');
 const { createWorkerWith } = require('./create-worker');
 const { toEventFunction } = require('./events');
 const { closeAtExit, forgetAtExit } = require('./exit');
+const { Changes } = require('./monitor/changes');
+const { followListeners, isHeard } = require('./monitor/object-events');
+const { readMetrics, readStats } = require('./monitor/stats');
 const { loadBinding, stubPath, unwrap } = require('./native');
 const { toPlacement } = require('./placement');
 
 /** @import { LocalConnection, MockConnection, RemoteConnection } from './connections' */
 /** @import { CoreEvent } from './events' */
+/** @import { HorizontalChange, HorizontalStats, StatsOptions } from './monitor/types' */
 /** @import { NativeCore } from './native' */
 /** @import { PlacementFunction } from './placement' */
 
@@ -26,6 +30,8 @@ const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream
 /**
  * @typedef {object} HorizontalOptions
  * @property {number} [connectTimeoutMs] How long `createWorker` looks for a worker. Default 10000.
+ * @property {number | 'infinite'} [callTimeoutMs] How long a call may wait for the answer of a
+ * mediasoup-worker that can be reached. Default: 10 s more than the session timeout, 40000.
  * @property {string[]} [selfAddresses] Further addresses and names of the app's own host.
  * @property {'auto' | 'identity'} [announcedMode] Whether announced addresses that are not the
  * app's own are replaced by the agent's (`auto`, the default) or kept (`identity`).
@@ -69,9 +75,11 @@ class Horizontal extends EnhancedEventEmitter {
    */
   constructor(connections, options = {}) {
     super();
+    followListeners(this, (wanted) => this.#core?.wantObjects(wanted));
     this.#initial = connections === undefined ? 'environment' : [...connections];
     this.#options = options;
     toPlacement(options);
+    checkCallTimeout(options.callTimeoutMs);
 
     if (this.#initial !== 'environment') {
       this.#initial.forEach(toSettings);
@@ -159,6 +167,35 @@ class Horizontal extends EnhancedEventEmitter {
   }
 
   /**
+   * What there is now on all connections. A Worker that does not answer within a second is told
+   * without what lives on it.
+   *
+   * @param {StatsOptions} [options]
+   * @returns {Promise<HorizontalStats>}
+   */
+  async stats(options) {
+    return readStats(this.#start(), options);
+  }
+
+  /**
+   * The same in the text format of Prometheus (OpenMetrics).
+   *
+   * @returns {Promise<string>}
+   */
+  async metrics() {
+    return readMetrics(this.#start());
+  }
+
+  /**
+   * What there is now, with every object, and then what changes, for as long as it is iterated.
+   *
+   * @returns {AsyncIterableIterator<HorizontalChange>}
+   */
+  changes() {
+    return new Changes(this);
+  }
+
+  /**
    * Ends every Worker and connection.
    */
   close() {
@@ -168,6 +205,7 @@ class Horizontal extends EnhancedEventEmitter {
       this.#core.close();
     }
     this.#core = undefined;
+    this.safeEmit('close');
   }
 
   /**
@@ -198,13 +236,14 @@ class Horizontal extends EnhancedEventEmitter {
 
     const { NativeCore } = loadBinding();
     const core = new NativeCore();
-    const { connectTimeoutMs, selfAddresses, announcedMode } = this.#options;
+    const { connectTimeoutMs, callTimeoutMs, selfAddresses, announcedMode } = this.#options;
     const { settings: placement, chooser } = toPlacement(this.#options);
 
     this.#socket = unwrap(
       core.start(
         JSON.stringify({
           connectTimeoutMs: connectTimeoutMs ?? null,
+          callTimeoutMs: callTimeoutMs ?? null,
           selfAddresses: selfAddresses ?? [],
           announcedMode: announcedMode ?? null,
           placement,
@@ -229,9 +268,22 @@ class Horizontal extends EnhancedEventEmitter {
       throw error;
     }
     this.#core = core;
+    core.wantObjects(isHeard(this));
     closeAtExit(core);
 
     return core;
+  }
+}
+
+/**
+ * @param {unknown} value
+ * @throws {TypeError}
+ */
+function checkCallTimeout(value) {
+  const limited = Number.isSafeInteger(value) && Number(value) >= 1;
+
+  if (value !== undefined && value !== 'infinite' && !limited) {
+    throw new TypeError("callTimeoutMs must be a whole number of milliseconds or 'infinite'");
   }
 }
 

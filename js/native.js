@@ -46,9 +46,11 @@ function findNativeDir() {
  * @property {() => string} connections
  * @property {() => string} states
  * @property {(wanted: boolean) => void} wantObjects
+ * @property {(wanted: string) => Promise<string>} stats
  * @property {(request: string) => string} ticket
  * @property {(ticket: string) => string} settle
  * @property {(pid: number) => string} whereIs
+ * @property {(pid: number) => string} whyDied
  * @property {() => void} close
  */
 

@@ -275,6 +275,16 @@ async fn a_draining_host_is_not_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_that_begins_to_drain_while_it_is_asked_refuses_and_the_next_is_asked() {
+    let refused = || SpawnError::Draining("it drains".to_owned());
+    let fleet = Fleet::default()
+        .with("leaves", Some(0), Plan::FailsAfter(Duration::from_secs(1), refused()))
+        .with("stays", Some(1), Plan::Gives);
+    assert_eq!(fleet.place().await.connection.name(), "stays");
+    assert_eq!(fleet.asked(), ["leaves", "stays"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_next_in_order_is_asked_when_one_fails() {
     let fleet = Fleet::default()
         .with("away", None, Plan::Gives)

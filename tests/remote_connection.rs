@@ -129,7 +129,7 @@ async fn tells_the_agents_reasons() {
     let Err(SpawnError::Full(text)) = within(connection.spawn(request(&[]))).await else {
         panic!("the agent is full");
     };
-    assert_eq!(text, "agent ws://memory:4480: it runs 1 of 1 workers");
+    assert_eq!(text, "agent ws://memory:4480: it runs 1 of 1 workers (--max-workers)");
     drop(first);
     workers.are(0).await;
     within(connection.spawn(request(&[]))).await.unwrap();
@@ -279,7 +279,7 @@ async fn an_agent_with_all_its_sessions_tells_so() {
     let second = RemoteConnection::with_dialer(remote_options(), memory);
     let error = within(second.spawn(request(&[]))).await.err().unwrap();
     let SpawnError::Full(text) = error else { panic!("{error:?}") };
-    assert_eq!(text, "agent ws://memory:4480 refused: it has 1 sessions already");
+    assert_eq!(text, "agent ws://memory:4480 refused: it has 1 sessions already (--max-sessions)");
 }
 
 #[tokio::test(start_paused = true)]

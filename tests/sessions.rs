@@ -380,3 +380,31 @@ async fn two_controllers_share_an_agent_and_only_one_is_cut() {
     kept.commands.send(WorkerCommand::Message(message(b"here"))).await.unwrap();
     assert_eq!(next_message(&mut kept).await, message(b"here"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_waits_is_dialed_for_about_each_second_however_often_links_fail() {
+    let options = RemoteOptions { backoff: Backoff::new(|_| seconds(60)), ..remote_options() };
+    let (_, memory, connection) = pair_with(agent_options(), options);
+    let mut link = within(connection.spawn(request(&[]))).await.unwrap();
+    let mut dials = memory.dials.subscribe();
+    sleep(seconds(2)).await;
+    for cut in 0..30 {
+        // Links that are refused, and links that end at once, in turn.
+        let began = Instant::now();
+        memory.wire.send_replace(Wire::Cut);
+        within(async { while !matches!(link.events.recv().await, Some(WorkerEvent::LinkDown)) {} })
+            .await;
+        dials.mark_unchanged();
+        if cut % 2 == 0 && cut > 0 {
+            within(dials.changed()).await.unwrap();
+            assert!(began.elapsed() <= seconds(1), "{cut}: {:?}", began.elapsed());
+        }
+        let began = Instant::now();
+        memory.wire.send_replace(Wire::Passes);
+        within(async { while !matches!(link.events.recv().await, Some(WorkerEvent::LinkUp)) {} })
+            .await;
+        assert!(began.elapsed() <= seconds(1), "{cut}: {:?}", began.elapsed());
+        let least = if cut == 0 { Duration::ZERO } else { Duration::from_millis(500) };
+        assert!(began.elapsed() >= least, "{cut}: {:?}", began.elapsed());
+    }
+}

@@ -14,8 +14,11 @@ const SIGNALS = /** @type {const} */ ({
   SIGHUP: 'SIGTERM',
 });
 
+/** What speaks with an agent that runs already. */
+const ADMIN_COMMANDS = ['drain', 'status'];
+
 /**
- * Runs the native agent until it ends.
+ * Runs the native agent, or what speaks with one, until it ends.
  *
  * @param {string[]} args
  * @returns {Promise<number>} Its exit status.
@@ -28,14 +31,9 @@ async function runAgent(args) {
     process.on(received, () => child.kill(sent));
   }
 
-  const child = spawn(agentPath, ['--exit-with-stdin', ...workerArgs(args), ...args], {
-    // The pipe on its stdin ends with this process, even when that is killed.
-    stdio: ['pipe', 'inherit', 'inherit'],
-    // A group of its own: the terminal's Ctrl-C must reach it once, through here.
-    detached: true,
-  });
-  // It need not read what is never written.
-  child.stdin.on('error', () => {});
+  const child = ADMIN_COMMANDS.includes(args[0])
+    ? spawn(agentPath, args, { stdio: 'inherit' })
+    : spawnAgent(args);
 
   const [status, signal] = await once(child, 'exit');
   if (signal) {
@@ -46,6 +44,21 @@ async function runAgent(args) {
   }
 
   return status ?? 1;
+}
+
+/** @param {string[]} args */
+function spawnAgent(args) {
+  const child = spawn(agentPath, ['--exit-with-stdin', ...workerArgs(args), ...args], {
+    // The pipe on its stdin ends with this process, even when that is killed.
+    stdio: ['pipe', 'inherit', 'inherit'],
+    // A group of its own: the terminal's Ctrl-C must reach it once, through here.
+    detached: true,
+  });
+
+  // It need not read what is never written.
+  child.stdin.on('error', () => {});
+
+  return child;
 }
 
 /**

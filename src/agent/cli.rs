@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, net::IpAddr, path::PathBuf, time::Duration
 
 use clap::{Args, ValueEnum};
 
-use super::{AddressOptions, AgentOptions};
+use super::{AddressOptions, AgentOptions, Limits, drain::LONGEST};
 use crate::{
     addresses::PortPolicy,
     net::{KeyPairFiles, ServerTls, ServerTlsFiles, TlsError, TokenFile, TokenFileError, Tokens},
@@ -23,6 +23,10 @@ pub struct AgentArgs {
     /// Host and port to listen on; port 0 takes a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4480")]
     pub listen: String,
+    /// Host and port for `GET /metrics` (Prometheus), `/healthz` and `/readyz`; port 0 takes a free
+    /// one. Without TLS and token: whoever reaches it can read how busy the agent is, and no more.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub metrics: Option<String>,
     /// File with the tokens that controllers may use, one a line; lines that begin with # are
     /// comments. Read again when it changes. The variable `MEDIASOUP_HORIZONTAL_TOKEN` adds one
     /// more.
@@ -44,6 +48,12 @@ pub struct AgentArgs {
     /// The most workers at a time; the number of cores if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub max_workers: Option<u32>,
+    /// The most sessions at a time: apps, and those whose workers wait for one; 64 if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_sessions: Option<u32>,
+    /// The most workers of one session at a time; as many as there are if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_workers_per_session: Option<u32>,
     /// Address that workers bind for clients; may be repeated, one of each family and scope.
     #[arg(long, value_name = "ADDRESS")]
     pub bind_address: Vec<IpAddr>,
@@ -67,16 +77,24 @@ pub struct AgentArgs {
     pub label: Vec<(String, String)>,
     /// How long the workers of an app whose link is lost wait for it: seconds such as 30 or 0.5, or
     /// the word infinite; 30 if not given.
-    #[arg(long, value_name = "SECONDS", value_parser = parse_session_timeout)]
-    pub session_timeout: Option<SessionTimeout>,
+    #[arg(long, value_name = "SECONDS", value_parser = parse_time_limit)]
+    pub session_timeout: Option<TimeLimit>,
+    /// On SIGTERM drain first: take no new workers and end once those that run have, or after so
+    /// many seconds, or the word infinite. A second SIGTERM, or SIGINT, ends the agent at once.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_time_limit)]
+    pub drain_on_sigterm: Option<TimeLimit>,
+    /// Unix socket for `agent drain` and `agent status`, which take the same option; if not given,
+    /// one named after the port, in the user's runtime folder or the system's temporary one.
+    #[arg(long, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
     /// Listen off loopback without TLS, on a network that you trust.
     #[arg(long)]
     pub insecure: bool,
 }
 
-/// How long a session outlives a link; `None`: for ever.
+/// How long something may take; `None`: for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionTimeout(pub Option<Duration>);
+pub struct TimeLimit(pub Option<Duration>);
 
 /// `PortPolicy` on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -125,11 +143,17 @@ impl AgentArgs {
         let defaults = AgentOptions::default();
         Ok(AgentOptions {
             listen: self.listen,
+            metrics: self.metrics,
             tokens,
             token_file,
             tls,
             insecure: self.insecure,
             max_workers: self.max_workers.map_or(defaults.max_workers, |max| max as usize),
+            max_sessions: self.max_sessions.map_or(defaults.max_sessions, |max| max as usize),
+            limits: Limits {
+                workers_per_session: self.max_workers_per_session.map(|max| max as usize),
+                ..Limits::default()
+            },
             addresses: AddressOptions {
                 bind: self.bind_address,
                 pipe: self.pipe_address,
@@ -162,19 +186,17 @@ fn parse_range(text: &str) -> Result<(u16, u16), String> {
     Ok((min, max))
 }
 
-/// The longest session timeout that is not infinite: a year.
-const LONGEST_TIMEOUT: f64 = 365.0 * 24.0 * 3600.0;
-
-fn parse_session_timeout(text: &str) -> Result<SessionTimeout, String> {
+/// Reads seconds, or the word for a time without end.
+pub(super) fn parse_time_limit(text: &str) -> Result<TimeLimit, String> {
     if text == INFINITE {
-        return Ok(SessionTimeout(None));
+        return Ok(TimeLimit(None));
     }
-    let wrong = || format!("a session timeout is 0 to {LONGEST_TIMEOUT} seconds, or {INFINITE}");
+    let wrong = || format!("a time limit is 0 to {} seconds, or {INFINITE}", LONGEST.as_secs());
     let seconds: f64 = text.parse().map_err(|_| wrong())?;
-    if !(0.0..=LONGEST_TIMEOUT).contains(&seconds) {
+    if !(0.0..=LONGEST.as_secs_f64()).contains(&seconds) {
         return Err(wrong());
     }
-    Ok(SessionTimeout(Some(Duration::from_secs_f64(seconds))))
+    Ok(TimeLimit(Some(Duration::from_secs_f64(seconds))))
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {
@@ -186,17 +208,37 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+
     use super::*;
 
     #[test]
-    fn reads_session_timeouts() {
-        let read = |text| parse_session_timeout(text).map(|timeout| timeout.0);
+    fn reads_time_limits() {
+        let read = |text| parse_time_limit(text).map(|timeout| timeout.0);
         assert_eq!(read("30"), Ok(Some(Duration::from_secs(30))));
         assert_eq!(read("0.5"), Ok(Some(Duration::from_millis(500))));
         assert_eq!(read("0"), Ok(Some(Duration::ZERO)));
         assert_eq!(read("infinite"), Ok(None));
         for text in ["", "-1", "30s", "inf", "NaN", "1e300", "forever"] {
             assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_limits() {
+        let read = |more: &[&str]| {
+            let command = AgentArgs::augment_args(clap::Command::new("agent"));
+            let matches = command.try_get_matches_from(["agent"].iter().chain(more))?;
+            AgentArgs::from_arg_matches(&matches)
+        };
+        let options = |more| read(more).map(|args| args.into_options().expect("options"));
+        let defaults = options(&[]).expect("defaults");
+        assert_eq!((defaults.max_sessions, defaults.limits), (64, Limits::default()));
+        let given = ["--max-sessions", "5", "--max-workers-per-session", "2"];
+        let given = options(&given).expect("limits");
+        assert_eq!((given.max_sessions, given.limits.workers_per_session), (5, Some(2)));
+        for (option, value) in [("--max-sessions", "0"), ("--max-workers-per-session", "-1")] {
+            assert!(read(&[option, value]).is_err(), "{option} {value}");
         }
     }
 

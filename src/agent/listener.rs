@@ -20,10 +20,10 @@ use crate::{
     net::{BoxedTransport, ServerTls},
 };
 
-use super::{AddressProblem, AgentOptions, Identity, Offer, Server, WorkerSource};
-
-/// How many connections may be open at a time beside the sessions.
-const SPARE_CONNECTIONS: usize = 64;
+use super::{
+    AddressProblem, AgentOptions, Identity, LimitExceeded, Offer, Server, WorkerSource,
+    brake::ByAddress, http::Watchers,
+};
 
 /// How many addresses a welcome tells at most.
 const MAX_TOLD: usize = 64;
@@ -36,6 +36,8 @@ const LAST_STEPS: Duration = Duration::from_secs(1);
 pub enum AgentError {
     #[error("cannot listen on {address}: {problem}")]
     Listen { address: String, problem: String },
+    #[error("cannot listen on {address} for those who read metrics: {problem}")]
+    Metrics { address: String, problem: String },
     #[error("refusing to listen on {address}, off loopback, {}", Missing::list(missing))]
     Exposed { address: SocketAddr, missing: Vec<Missing> },
     #[error("{0}")]
@@ -78,6 +80,7 @@ pub struct Agent {
     address: SocketAddr,
     server: Server,
     offers: Vec<Offer>,
+    watchers: Option<Watchers>,
 }
 
 impl Agent {
@@ -112,14 +115,23 @@ impl Agent {
         let listener = TcpListener::bind(asked).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let listen = reached_at(address).map_err(failed)?;
+        let watchers = match &options.metrics {
+            Some(address) => Some(watchers(address).await?),
+            None => None,
+        };
         let identity = Identity { listen, ..Identity::new(address.port()) };
         let server = Server::new(options, identity, addresses, source);
-        Ok(Self { listener, address, server, offers })
+        Ok(Self { listener, address, server, offers, watchers })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells metrics and health.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.watchers.as_ref().map(|watchers| watchers.address)
     }
 
     /// Whether it is reached by `wss://`.
@@ -137,17 +149,27 @@ impl Agent {
         &self.server
     }
 
-    /// Serves until `stop` resolves, then ends every session and worker.
+    /// Serves until `stop` resolves or a drain that ends the agent is over, then ends every session
+    /// and worker.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, server, .. } = self;
+        let Self { listener, server, watchers, .. } = self;
+        // Until the very end: whoever watches shall see it end.
+        let mut watching = JoinSet::new();
+        if let Some(watchers) = watchers {
+            watching.spawn(watchers.serve(server.clone()));
+        }
         let options = &server.shared.options;
-        let places = Arc::new(Semaphore::new(options.max_sessions + SPARE_CONNECTIONS));
+        let limits = &options.limits;
+        let handshakes = Arc::new(Semaphore::new(limits.handshakes.min(Semaphore::MAX_PERMITS)));
+        let addresses = ByAddress::default();
         let mut connections = JoinSet::new();
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 // Cancel-safe: pinned outside of the loop.
                 () = &mut stop => break,
+                // Cancel-safe, as told there.
+                () = server.drained() => break,
                 // Cancel-safe: a finished task stays in the set until it is taken.
                 Some(ended) = connections.join_next() => {
                     if let Err(error) = ended {
@@ -157,14 +179,19 @@ impl Agent {
                 // Cancel-safe: a connection that was not accepted stays in the backlog.
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                            tracing::warn!(peer = %peer.ip(), "too many connections");
+                        let max = limits.handshakes;
+                        let Ok(place) = Arc::clone(&handshakes).try_acquire_owned() else {
+                            server.limits().exceeded(LimitExceeded::Handshakes { max });
+                            continue;
+                        };
+                        let max = limits.handshakes_per_address;
+                        let Some(counted) = addresses.one_more(peer.ip(), max) else {
+                            server.limits().exceeded(LimitExceeded::HandshakesPerAddress { max });
                             continue;
                         };
                         let server = server.clone();
                         connections.spawn(async move {
-                            serve(&server, stream, peer.ip()).await;
-                            drop(place);
+                            serve(&server, stream, peer.ip(), (place, counted)).await;
                         });
                     }
                     Err(error) => {
@@ -186,6 +213,19 @@ impl Agent {
             tracing::warn!(workers = server.load().workers, "not everything ended in time");
         }
     }
+}
+
+/// Listens for those who read metrics.
+async fn watchers(address: &str) -> Result<Watchers, AgentError> {
+    let listening = async {
+        let mut found = lookup_host(address).await?;
+        let found = found.next().ok_or_else(|| io::Error::other("the name has no address"))?;
+        Watchers::bind(found).await
+    };
+    listening.await.map_err(|error| AgentError::Metrics {
+        address: address.to_owned(),
+        problem: explain(&error),
+    })
 }
 
 /// What these options lack off loopback.
@@ -215,7 +255,7 @@ fn reached_at(address: SocketAddr) -> io::Result<Vec<SocketAddr>> {
         .collect())
 }
 
-async fn serve(server: &Server, stream: TcpStream, peer: IpAddr) {
+async fn serve(server: &Server, stream: TcpStream, peer: IpAddr, shaking: impl Send) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
@@ -225,7 +265,7 @@ async fn serve(server: &Server, stream: TcpStream, peer: IpAddr) {
             None => Ok(Box::new(stream) as BoxedTransport),
         }
     };
-    server.serve_once(opened, peer).await;
+    server.serve_once(opened, peer, shaking).await;
 }
 
 fn explain(error: &io::Error) -> String {

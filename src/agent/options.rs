@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::AddressOptions;
+use super::{AddressOptions, Limits};
 use crate::{
     net::{ServerTls, Timing, TokenFile, Tokens},
     session::SESSION_TIMEOUT,
@@ -14,6 +14,8 @@ use crate::{
 pub struct AgentOptions {
     /// Host and port to listen on.
     pub listen: String,
+    /// Host and port where metrics and health are told over HTTP.
+    pub metrics: Option<String>,
     /// Who may come in. None here and in the file: everybody, or everybody with a certificate if
     /// TLS asks for one; and only on loopback if it does not.
     pub tokens: Tokens,
@@ -25,6 +27,7 @@ pub struct AgentOptions {
     /// The most workers at a time, of all sessions.
     pub max_workers: usize,
     pub max_sessions: usize,
+    pub limits: Limits,
     pub addresses: AddressOptions,
     pub labels: BTreeMap<String, String>,
     pub timing: Timing,
@@ -39,12 +42,14 @@ impl Default for AgentOptions {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:4480".to_owned(),
+            metrics: None,
             tokens: Tokens::default(),
             token_file: None,
             tls: None,
             insecure: false,
             max_workers: cores(),
             max_sessions: 64,
+            limits: Limits::default(),
             addresses: AddressOptions::default(),
             labels: BTreeMap::new(),
             timing: Timing::default(),

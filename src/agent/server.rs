@@ -4,24 +4,32 @@ use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
     sync::{Semaphore, oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use uuid::Uuid;
 
 use super::{
-    AgentOptions, WorkerSource,
+    AgentOptions, Limit, LimitCounters, LimitExceeded, WorkerSource,
+    brake::TokenBrake,
+    counters::{Counters, NotLetIn},
+    drain::Drain,
+    limits::retry_seconds,
+    roster::Roster,
     session::Session,
     sessions::{Handle, Request, Resumable, Sessions},
 };
 use crate::{
     addresses::HostAddresses,
     compatibility::FEATURES,
-    net::{AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, TlsRefused, accept},
+    net::{
+        AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, Meter, TlsRefused, accept,
+        refuse_hasty,
+    },
     wire::{
         AgentReply, Hello, Limits, LoadReport, MAX_MESSAGE, MAX_PAYLOAD, Refusal, RefusalCode,
         Welcome, WorkerOffer,
@@ -61,21 +69,30 @@ pub(super) struct Shared {
     /// As controllers elsewhere see them.
     addresses: HostAddresses,
     host: HostIdentity,
-    /// One permit for each worker that may still start.
-    pub(super) worker_slots: Arc<Semaphore>,
+    pub(super) roster: Arc<Roster>,
+    pub(super) drain: Drain,
     session_slots: Arc<Semaphore>,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
+    brake: TokenBrake,
+    pub(super) counters: LimitCounters,
     /// Measures the workers of every session.
     pub(super) sampler: CpuSampler,
     pub(super) stopping: watch::Sender<bool>,
+    /// Of the links of every session.
+    pub(super) meter: Arc<Meter>,
+    pub(super) counts: Counters,
+    /// Since 1970.
+    pub(super) started_at: Duration,
 }
 
 impl Shared {
     pub(super) fn load(&self) -> LoadReport {
-        let max_workers = self.options.max_workers;
-        let free = self.worker_slots.available_permits();
-        let workers = max_workers.saturating_sub(free);
-        LoadReport { workers, max_workers, ..LoadReport::default() }
+        LoadReport {
+            workers: self.roster.count(),
+            max_workers: self.roster.max(),
+            draining: self.drain.is_on(),
+            ..LoadReport::default()
+        }
     }
 }
 
@@ -95,11 +112,17 @@ impl Server {
     ) -> Self {
         let slots = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         let shared = Shared {
-            worker_slots: slots(options.max_workers),
+            roster: Roster::new(options.max_workers),
+            drain: Drain::default(),
             session_slots: slots(options.max_sessions),
             sessions: Sessions::default(),
+            brake: TokenBrake::default(),
+            counters: LimitCounters::default(),
             sampler: CpuSampler::default(),
             stopping: watch::Sender::new(false),
+            meter: Arc::default(),
+            counts: Counters::default(),
+            started_at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             host: HostIdentity::of_this_process(),
             options,
             identity,
@@ -123,6 +146,11 @@ impl Server {
         self.shared.load()
     }
 
+    /// How often each limit was reached.
+    pub fn limits(&self) -> &LimitCounters {
+        &self.shared.counters
+    }
+
     /// Ends every session: workers' inputs close, they have the grace time, then they are killed.
     pub fn stop(&self) {
         self.shared.stopping.send_replace(true);
@@ -130,26 +158,25 @@ impl Server {
 
     /// Resolves when no worker runs and no session is left.
     pub async fn idle(&self) {
-        let Shared { options, worker_slots, session_slots, .. } = self.shared.as_ref();
-        for (slots, all) in
-            [(worker_slots, options.max_workers), (session_slots, options.max_sessions)]
-        {
-            let all = u32::try_from(all).unwrap_or(u32::MAX);
-            // The semaphores are never closed, so this only waits.
-            let _ = slots.acquire_many(all).await;
-        }
+        let Shared { options, roster, session_slots, .. } = self.shared.as_ref();
+        roster.emptied().await;
+        let all = u32::try_from(options.max_sessions).unwrap_or(u32::MAX);
+        // The semaphore is never closed, so this only waits.
+        let _ = session_slots.acquire_many(all).await;
     }
 
     /// Serves one connection to its end. `peer` is where it comes from.
     pub async fn serve(&self, transport: BoxedTransport, peer: IpAddr) {
-        self.serve_once(async { Ok(transport) }, peer).await;
+        self.serve_once(async { Ok(transport) }, peer, ()).await;
     }
 
     /// As [`Self::serve`], with something before that the peer must get through in the same time.
+    /// `shaking` is dropped at the end of the handshake.
     pub(super) async fn serve_once(
         &self,
         opened: impl Future<Output = Result<BoxedTransport, TlsRefused>>,
         peer: IpAddr,
+        shaking: impl Send,
     ) {
         let limit = self.shared.options.timing.handshake;
         let peer = peer.to_canonical();
@@ -162,11 +189,26 @@ impl Server {
                 _ = stopping.wait_for(|stopping| *stopping) => Ok(None),
             }
         };
-        match timeout(limit, handshake).await {
+        let shaken = timeout(limit, handshake).await;
+        drop(shaking);
+        match shaken {
             Ok(Ok(Some(mut done))) => done.ended().await,
+            // What exceeds a limit is counted, and logged now and then.
             Ok(Ok(None)) => {}
-            Ok(Err(problem)) => tracing::info!(%peer, %problem, "not let in"),
-            Err(_) => tracing::info!(%peer, ?limit, "no handshake in time"),
+            Ok(Err(problem @ HandshakeError::Hasty(_))) => {
+                self.shared.counts.not_let_in(problem.kind());
+            }
+            Ok(Err(problem)) => {
+                if let HandshakeError::Link(LinkLost::TooLong(text)) = &problem {
+                    self.shared.counters.hit(Limit::FrameBytes, text);
+                }
+                self.shared.counts.not_let_in(problem.kind());
+                tracing::info!(%peer, %problem, "not let in");
+            }
+            Err(_) => {
+                self.shared.counts.not_let_in(NotLetIn::Late);
+                tracing::info!(%peer, ?limit, "no handshake in time");
+            }
         }
     }
 
@@ -176,7 +218,7 @@ impl Server {
         transport: BoxedTransport,
         peer: IpAddr,
     ) -> Result<Option<Done>, HandshakeError> {
-        let mut link = accept(transport, &self.shared.options.current_tokens()).await?;
+        let mut link = self.let_in(transport, peer).await?;
         let text = link.receive_text().await?;
         let admitted = match Hello::parse(&text) {
             Err(problem) => Err(Refusal::from(problem)),
@@ -196,12 +238,36 @@ impl Server {
                 Ok(Some(Done(ended)))
             }
             Err(refusal) => {
+                self.shared.counts.not_let_in(NotLetIn::Refused);
                 tracing::info!(%peer, problem = refusal.message, "refused");
                 reply(&mut link, &AgentReply::Refused(refusal)).await?;
                 link.close().await;
                 Ok(None)
             }
         }
+    }
+
+    /// The HTTP part, where tokens are shown.
+    async fn let_in(
+        &self,
+        transport: BoxedTransport,
+        peer: IpAddr,
+    ) -> Result<Link, HandshakeError> {
+        let Shared { options, brake, counters, .. } = self.shared.as_ref();
+        let limits = &options.limits;
+        if let Err(error) = brake.check(peer, Instant::now(), limits) {
+            let error = counters.exceeded(error);
+            if let LimitExceeded::WrongTokens { retry_after, .. } = error {
+                let (why, seconds) = (error.to_string(), retry_seconds(retry_after));
+                refuse_hasty(transport, &why, seconds).await.map_err(AcceptError::Io)?;
+            }
+            return Err(error.into());
+        }
+        let accepted = accept(transport, &options.current_tokens()).await;
+        if let Err(AcceptError::WrongToken) = accepted {
+            brake.wrong(peer, Instant::now(), limits);
+        }
+        Ok(accepted?)
     }
 
     /// Finds the session that the controller wants to resume, or opens one.
@@ -213,10 +279,12 @@ impl Server {
         let controller = hello.controller.escape_debug();
         let known = hello.session.as_deref().and_then(|text| self.shared.sessions.find(text));
         if let (Some(handle), Some(id)) = (known, &hello.session) {
-            let session = handle.number;
+            let session = handle.about.number;
             if let Some(seen) = hello.last_seen {
                 if let Some(resumable) = resume(&handle, seen).await? {
                     tracing::info!(session, %peer, %controller, "session resumed");
+                    self.shared.counts.session_resumed();
+                    handle.about.came_from(peer);
                     let seen = Some(resumable.received);
                     let welcome = self.welcome(hello, protocol, id.clone(), seen, peer);
                     return Ok(Admitted { welcome, handle, resumable, fresh: None });
@@ -230,11 +298,16 @@ impl Server {
         let slot = Arc::clone(&self.shared.session_slots).try_acquire_owned();
         let slot = slot.map_err(|_| Refusal {
             code: RefusalCode::Busy,
-            message: format!("it has {} sessions already", self.shared.options.max_sessions),
+            message: self
+                .shared
+                .counters
+                .exceeded(LimitExceeded::Sessions { max: self.shared.options.max_sessions })
+                .to_string(),
         })?;
-        let (id, handle, requests) = self.shared.sessions.open();
+        let (id, handle, requests) = self.shared.sessions.open(&hello.controller, peer);
+        self.shared.counts.session_opened();
         tracing::info!(
-            session = handle.number,
+            session = handle.about.number,
             %peer,
             %controller,
             mediasoup = %hello.mediasoup.escape_debug(),
@@ -243,8 +316,8 @@ impl Server {
         let welcome = self.welcome(hello, protocol, id.reveal(), None, peer);
         let addresses = welcome.addresses.clone();
         let shared = Arc::clone(&self.shared);
-        let session = Session::new(shared, handle.number, requests, addresses, slot);
-        self.run(handle.number, session);
+        let session = Session::new(shared, Arc::clone(&handle.about), requests, addresses, slot);
+        self.run(handle.about.number, session);
         let fresh = Some(Fresh(Some(handle.clone())));
         // Nothing has happened in it yet, so its first attempt cannot fail.
         let resumable = Resumable { received: 0, attempt: 0 };
@@ -279,6 +352,7 @@ impl Server {
         Box::new(Welcome {
             protocol,
             agent_id: identity.agent_id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             instance_id: identity.instance_id.clone(),
             session,
             resumed: seen.is_some(),
@@ -370,13 +444,27 @@ enum HandshakeError {
     #[error(transparent)]
     Accept(#[from] AcceptError),
     #[error(transparent)]
+    Hasty(#[from] LimitExceeded),
+    #[error(transparent)]
     Link(#[from] LinkLost),
+}
+
+impl HandshakeError {
+    fn kind(&self) -> NotLetIn {
+        match self {
+            Self::Tls(_) => NotLetIn::Tls,
+            Self::Hasty(_) => NotLetIn::Hasty,
+            Self::Accept(AcceptError::WrongToken) => NotLetIn::Token,
+            Self::Accept(AcceptError::Refused { .. }) => NotLetIn::Http,
+            Self::Accept(AcceptError::Io(_)) | Self::Link(_) => NotLetIn::Lost,
+        }
+    }
 }
 
 async fn reply(link: &mut Link, reply: &AgentReply) -> Result<(), LinkLost> {
     link.send_text(serde_json::to_string(reply).expect("a reply is strings and numbers")).await
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,8 +8,11 @@ use tokio::{
 };
 
 use super::{
+    Limit,
+    counters::SessionEnd,
+    drain::{Draining, notice},
     server::Shared,
-    sessions::{Request, Resumable},
+    sessions::{About, Request, Resumable},
     workers::Workers,
 };
 use crate::{
@@ -35,13 +38,13 @@ struct Attached {
 
 pub(super) struct Session {
     shared: Arc<Shared>,
-    /// For logs: the session's own name is a secret.
-    number: u64,
+    about: Arc<About>,
     exchange: Arc<Exchange>,
     workers: Workers,
     gone: mpsc::UnboundedReceiver<u32>,
     requests: mpsc::Receiver<Request>,
     stopping: watch::Receiver<bool>,
+    drain: watch::Receiver<Option<Draining>>,
     link: Option<Attached>,
     /// Since when there is no link.
     outage: Outage,
@@ -82,31 +85,46 @@ enum End {
     GivenUp(oneshot::Sender<()>),
 }
 
+impl End {
+    fn kind(&self) -> SessionEnd {
+        match self {
+            Self::Lost(LinkLost::Closed { .. }) | Self::GivenUp(_) => SessionEnd::Closed,
+            Self::Lost(_) => SessionEnd::Failed,
+            Self::Stopped => SessionEnd::Stopped,
+            Self::TimedOut => SessionEnd::TimedOut,
+            Self::Unused => SessionEnd::Unused,
+        }
+    }
+}
+
 impl Session {
     /// A session that waits for its first link.
     pub(super) fn new(
         shared: Arc<Shared>,
-        number: u64,
+        about: Arc<About>,
         requests: mpsc::Receiver<Request>,
         addresses: HostAddresses,
         slot: OwnedSemaphorePermit,
     ) -> Self {
-        let (outbound, exchange) = Exchange::new();
+        let (outbound, exchange) = Exchange::metered(Arc::clone(&shared.meter));
         // As many entries as the session has workers, so it needs no bound of its own.
         let (tell_gone, gone) = mpsc::unbounded_channel();
-        let workers = Workers::new(Arc::clone(&shared), addresses, outbound, tell_gone);
+        let workers =
+            Workers::new(Arc::clone(&shared), about.number, addresses, outbound, tell_gone);
         let stopping = shared.stopping.subscribe();
+        let drain = shared.drain.changes();
         // The first link comes with the handshake or not at all.
         let first = Some(shared.options.timing.handshake);
         let outage = Outage::new(Duration::ZERO, Duration::ZERO, Duration::ZERO, first);
         Self {
             shared,
-            number,
+            about,
             exchange,
             workers,
             gone,
             requests,
             stopping,
+            drain,
             link: None,
             outage,
             began: Instant::now(),
@@ -119,14 +137,23 @@ impl Session {
     /// it.
     pub(super) async fn run(mut self) {
         let end = self.serve().await;
+        self.shared.counts.session_ended(end.kind());
         self.workers.kill_all();
-        let session = self.number;
+        let session = self.about.number;
         let goodbye = match &end {
             End::Lost(lost @ LinkLost::Closed { .. }) => {
                 tracing::info!(session, %lost, "the controller is done");
                 None
             }
             End::Lost(lost) => {
+                let reached = match lost {
+                    LinkLost::TooLong(_) => Some(Limit::FrameBytes),
+                    LinkLost::Unacknowledged { .. } => Some(Limit::UnacknowledgedBytes),
+                    _ => None,
+                };
+                if let Some(limit) = reached {
+                    self.shared.counters.hit(limit, &lost.to_string());
+                }
                 tracing::warn!(session, problem = %lost, "the session cannot go on");
                 lost.goodbye()
             }
@@ -190,6 +217,8 @@ impl Session {
                         return End::TimedOut;
                     }
                 }
+                // Cancel-safe: a change that is not seen stays one.
+                Ok(()) = self.drain.changed() => self.tell_drain(),
                 // Cancel-safe: an interval keeps its schedule.
                 _ = load.tick() => {
                     if let Some(link) = &self.link {
@@ -252,15 +281,34 @@ impl Session {
     fn attach(&mut self, link: Link, done: oneshot::Sender<()>) {
         let LinkParts { reader, writer } = link.split(self.shared.options.timing, &self.exchange);
         self.link = Some(Attached { reader, writer, _done: done });
+        self.about.set_linked(true);
+        if self.shared.drain.is_on() {
+            self.tell_drain();
+        }
+    }
+
+    /// Whoever has no link now hears it with the next one.
+    fn tell_drain(&mut self) {
+        let notice = notice(self.drain.borrow_and_update().as_ref());
+        if let Some(link) = &self.link {
+            link.writer.control(Body::Drain(notice));
+        }
     }
 
     /// Goes on without a link for a while.
     async fn detach(&mut self, why: &str) {
         let Some(Attached { reader, writer, .. }) = self.link.take() else { return };
+        self.about.set_linked(false);
         drop(reader);
         writer.stop().await;
+        self.shared.counts.link_lost();
         let workers = self.workers.count();
-        tracing::info!(session = self.number, why, workers, "link lost; waiting for the next");
+        tracing::info!(
+            session = self.about.number,
+            why,
+            workers,
+            "link lost; waiting for the next"
+        );
         self.outage = Outage::new(
             self.began.elapsed(),
             Duration::ZERO,
@@ -284,8 +332,9 @@ async fn hear(link: Option<&mut Attached>) -> Result<Frame, LinkLost> {
     }
 }
 
-async fn told(stopping: &mut watch::Receiver<bool>) {
-    // The sender lives as long as the session's shared state.
+/// Resolves once that is true. Cancel-safe.
+pub(super) async fn told(stopping: &mut watch::Receiver<bool>) {
+    // A sender that is gone tells it too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 

@@ -1,11 +1,21 @@
 //! The sessions that can be resumed, by their secrets.
 
-use std::fmt;
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use rand::RngCore;
 use subtle::{Choice, ConstantTimeEq};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{net::Link, session::ImpossibleNumber};
 
@@ -61,11 +71,42 @@ pub(super) enum Request {
     End { done: oneshot::Sender<()> },
 }
 
+/// How much of what a controller calls itself is kept.
+const NAME_MAX: usize = 256;
+
+/// What an operator may know of a session.
+pub(super) struct About {
+    /// For logs.
+    pub(super) number: u64,
+    pub(super) controller: String,
+    pub(super) opened: Instant,
+    /// Where the controller came from last.
+    peer: Mutex<IpAddr>,
+    linked: AtomicBool,
+}
+
+impl About {
+    pub(super) fn peer(&self) -> IpAddr {
+        *self.peer.lock()
+    }
+
+    pub(super) fn came_from(&self, peer: IpAddr) {
+        *self.peer.lock() = peer;
+    }
+
+    pub(super) fn is_linked(&self) -> bool {
+        self.linked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_linked(&self, linked: bool) {
+        self.linked.store(linked, Ordering::Relaxed);
+    }
+}
+
 /// A session as others reach it.
 #[derive(Clone)]
 pub(super) struct Handle {
-    /// For logs.
-    pub(super) number: u64,
+    pub(super) about: Arc<About>,
     pub(super) requests: mpsc::Sender<Request>,
 }
 
@@ -81,12 +122,23 @@ pub(super) struct Sessions(Mutex<Table>);
 
 impl Sessions {
     /// A new session's place, and where its requests come from.
-    pub(super) fn open(&self) -> (SessionId, Handle, mpsc::Receiver<Request>) {
+    pub(super) fn open(
+        &self,
+        controller: &str,
+        peer: IpAddr,
+    ) -> (SessionId, Handle, mpsc::Receiver<Request>) {
         let (requests, received) = mpsc::channel(REQUESTS);
         let id = SessionId::random();
         let mut table = self.0.lock();
         table.last += 1;
-        let handle = Handle { number: table.last, requests };
+        let about = Arc::new(About {
+            number: table.last,
+            controller: controller.chars().take(NAME_MAX).collect(),
+            opened: Instant::now(),
+            peer: Mutex::new(peer),
+            linked: AtomicBool::new(false),
+        });
+        let handle = Handle { about, requests };
         table.entries.push((id.clone(), handle.clone()));
         (id, handle, received)
     }
@@ -105,8 +157,17 @@ impl Sessions {
         found.cloned()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().entries.len()
+    }
+
     pub(super) fn close(&self, number: u64) {
-        self.0.lock().entries.retain(|(_, handle)| handle.number != number);
+        self.0.lock().entries.retain(|(_, handle)| handle.about.number != number);
+    }
+
+    /// All of them, oldest first.
+    pub(super) fn abouts(&self) -> Vec<Arc<About>> {
+        self.0.lock().entries.iter().map(|(_, handle)| Arc::clone(&handle.about)).collect()
     }
 }
 
@@ -118,18 +179,19 @@ mod tests {
     #[test]
     fn finds_a_session_by_its_secret_only() {
         let sessions = Sessions::default();
-        let (first, one, _requests) = sessions.open();
-        let (second, other, _more) = sessions.open();
+        let peer = IpAddr::from([10, 0, 0, 1]);
+        let (first, one, _requests) = sessions.open("app", peer);
+        let (second, other, _more) = sessions.open("app", peer);
         assert_ne!(first.reveal(), second.reveal());
-        assert_eq!(sessions.find(&first.reveal()).unwrap().number, one.number);
-        assert_eq!(sessions.find(&second.reveal()).unwrap().number, other.number);
+        assert_eq!(sessions.find(&first.reveal()).unwrap().about.number, one.about.number);
+        assert_eq!(sessions.find(&second.reveal()).unwrap().about.number, other.about.number);
         let text = first.reveal();
         let end = if text.ends_with('0') { "1" } else { "0" };
         let forged = format!("{}{end}", &text[..31]);
         for wrong in [forged.as_str(), "", &text[..31], "+0000000000000000000000000000001", "1"] {
             assert!(sessions.find(wrong).is_none(), "{wrong}");
         }
-        sessions.close(one.number);
+        sessions.close(one.about.number);
         assert!(sessions.find(&first.reveal()).is_none());
         assert!(!format!("{first:?}").contains(&text));
     }

@@ -4,10 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
-use super::server::Shared;
+use super::{LimitExceeded, brake::Bucket, counters::WorkerEnd, server::Shared};
 use crate::{
     addresses::HostAddresses,
     connection::{
@@ -23,9 +23,6 @@ const SIGKILL: i32 = 9;
 
 /// How many loads of each kind a report has at most, so that it fits into what may be said.
 const LOADS_MAX: usize = 2048;
-
-/// How many refusals may wait for a controller that does not read.
-const PENDING_REFUSALS: usize = 64;
 
 /// What a worker's forwarding task is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,24 +42,31 @@ struct Worker {
 /// The workers of one session by the handles that its controller chose.
 pub(super) struct Workers {
     shared: Arc<Shared>,
+    session: u64,
     addresses: HostAddresses,
     outbound: queue::Sender<Frame>,
     gone: mpsc::UnboundedSender<u32>,
     table: HashMap<u32, Worker>,
     refusals: Arc<Semaphore>,
+    rate: Bucket,
     patience: Patience,
 }
 
 impl Workers {
     pub(super) fn new(
         shared: Arc<Shared>,
+        session: u64,
         addresses: HostAddresses,
         outbound: queue::Sender<Frame>,
         gone: mpsc::UnboundedSender<u32>,
     ) -> Self {
         let patience = Patience::new(shared.options.timing.stall);
-        let refusals = Arc::new(Semaphore::new(PENDING_REFUSALS));
-        Self { shared, addresses, outbound, gone, table: HashMap::new(), refusals, patience }
+        let limits = &shared.options.limits;
+        let refusals = limits.spawns_in_flight.min(Semaphore::MAX_PERMITS);
+        let refusals = Arc::new(Semaphore::new(refusals));
+        let rate = Bucket::new(limits.spawn_burst, limits.spawns_per_second, Instant::now());
+        let table = HashMap::new();
+        Self { shared, session, addresses, outbound, gone, table, refusals, rate, patience }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -114,7 +118,9 @@ impl Workers {
                     outbound: self.outbound.clone(),
                     fate: fate.subscribe(),
                     gone: self.gone.clone(),
+                    shared: Arc::clone(&self.shared),
                 };
+                self.shared.counts.worker_started();
                 tokio::spawn(forward.run(pid));
                 let watched = self.shared.sampler.watch(pid);
                 self.table.insert(handle, Worker { pid, _watched: watched, commands, fate });
@@ -124,10 +130,26 @@ impl Workers {
         }
     }
 
-    fn start(&self, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {
-        let Shared { source, worker_slots, stopping, options, .. } = self.shared.as_ref();
+    fn start(&mut self, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {
+        let Shared { source, roster, stopping, drain, options, counters, .. } =
+            self.shared.as_ref();
         if *stopping.borrow() {
             return Err(SpawnError::Unreachable("it is about to end".to_owned()));
+        }
+        let limits = &options.limits;
+        let full = |error| SpawnError::Full(counters.exceeded(error).to_string());
+        let (bytes, max) = (request.args.iter().map(String::len).sum(), limits.argument_bytes);
+        if bytes > max {
+            let error = counters.exceeded(LimitExceeded::ArgumentBytes { bytes, max });
+            return Err(SpawnError::WrongSettings(error.to_string()));
+        }
+        // In this order: whoever begins to drain and then looks finds this place.
+        let place = roster.enter(self.session);
+        if drain.is_on() {
+            return Err(SpawnError::Draining(
+                "it drains and takes no new workers; another agent must, or its drain be cancelled"
+                    .to_owned(),
+            ));
         }
         let offers = source.offers();
         let same_version: Vec<_> =
@@ -146,21 +168,36 @@ impl Workers {
                 request.version, same_version[0].schema, request.fingerprint
             )));
         }
-        let Ok(slot) = Arc::clone(worker_slots).try_acquire_owned() else {
-            let max = options.max_workers;
-            return Err(SpawnError::Full(format!("it runs {max} of {max} workers")));
+        if let Some(max) = limits.workers_per_session
+            && self.table.len() >= max
+        {
+            return Err(full(LimitExceeded::WorkersPerSession { max }));
+        }
+        let Some(place) = place else {
+            let max = roster.max();
+            return Err(full(LimitExceeded::Workers { max }));
         };
-        // The slot is the guard: it is free again when the process is gone, not before.
-        source.start(request, self.addresses.clone(), Box::new(slot))
+        if let Err(retry_after) = self.rate.take(Instant::now()) {
+            let (per_second, burst) = (limits.spawns_per_second, limits.spawn_burst);
+            return Err(full(LimitExceeded::SpawnRate { per_second, burst, retry_after }));
+        }
+        let number = place.number();
+        // The place is the guard: it is free again when the process is gone, not before.
+        let link = source.start(request, self.addresses.clone(), Box::new(place))?;
+        roster.started(number, link.pid);
+        Ok(link)
     }
 
     fn refuse(&self, handle: u32, error: SpawnError) -> Result<(), LinkLost> {
         tracing::info!(handle, %error, "no worker");
+        self.shared.counts.worker_not_started(&error);
         let frame = Frame::about(handle, Body::Failed(error.into()));
         if self.outbound.try_send(frame.clone()) == Err(TrySendError::Full) {
             let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
-                let problem = "many SPAWN frames whose answers are not read".to_owned();
-                return Err(LinkLost::Protocol(problem));
+                let max = self.shared.options.limits.spawns_in_flight;
+                let error = LimitExceeded::SpawnsInFlight { max };
+                let error = self.shared.counters.exceeded(error);
+                return Err(LinkLost::Protocol(error.to_string()));
             };
             let outbound = self.outbound.clone();
             tokio::spawn(async move {
@@ -219,6 +256,7 @@ struct Forward {
     outbound: queue::Sender<Frame>,
     fate: watch::Receiver<Fate>,
     gone: mpsc::UnboundedSender<u32>,
+    shared: Arc<Shared>,
 }
 
 impl Forward {
@@ -232,7 +270,7 @@ impl Forward {
                 given_up = given_up(&mut self.fate) => match given_up {
                     Some(reason) => break Exit::Lost(reason),
                     // The session is over. Dropping the worker's events frees it.
-                    None => return,
+                    None => return self.shared.counts.worker_ended(WorkerEnd::WithSession),
                 },
                 // Cancel-safe: the queue keeps what was not received.
                 event = self.events.recv() => match event {
@@ -247,6 +285,7 @@ impl Forward {
             }
         };
         tracing::debug!(handle, ?exit, "worker gone");
+        self.shared.counts.worker_ended(WorkerEnd::from(&exit));
         self.send(Body::Exited(exit.into())).await;
         let _ = self.gone.send(handle);
     }

@@ -12,7 +12,14 @@ use std::{
 use clap::{Parser, Subcommand};
 use mediasoup_horizontal::{
     SCHEMA_FINGERPRINT,
-    agent::{Agent, AgentError, LocalWorkers, WorkerSource, cli::AgentArgs},
+    agent::{
+        Agent, AgentError, DrainOrder, LocalWorkers, Server, WorkerSource,
+        admin::{
+            Admin, AdminSocket, AdminSocketError,
+            cli::{self as admin, AdminError, DrainArgs, StatusArgs},
+        },
+        cli::{AgentArgs, TimeLimit},
+    },
     connection::Exit,
     core::single::{self, Ending},
     stub::protocol,
@@ -52,6 +59,12 @@ enum Command {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
+    /// Lets a running agent take no new workers, waits until those that run have ended, and tells
+    /// what is left: a line of JSON each. The exit status is 0 once nothing is left, 3 when the
+    /// time was over before, 4 when somebody took the drain back.
+    Drain(DrainArgs),
+    /// Tells what a running agent is about: its sessions and workers, and whether it drains.
+    Status(StatusArgs),
     /// Kills the workers that outlive the agent, which starts it.
     #[command(hide = true)]
     Watchdog,
@@ -66,6 +79,8 @@ fn main() -> ExitCode {
             log_to_stderr("warn");
             return become_ending(single::run(args));
         }
+        Some(Command::Drain(args)) => return ask(admin::drain(args, &mut io::stdout())),
+        Some(Command::Status(args)) => return ask(admin::status(args, &mut io::stdout())),
         Some(Command::Watchdog) => return watch_workers(),
         None => {}
     }
@@ -85,17 +100,12 @@ fn main() -> ExitCode {
 
 async fn run(args: AgentArgs, exit_with_stdin: bool) -> Result<(), String> {
     let named = args.worker_bin.clone();
+    let admin_path = args.admin_socket.clone();
+    let drain_first = args.drain_on_sigterm;
     let options = args.into_options().map_err(|problem| problem.to_string())?;
     let workers = Arc::new(guarded(LocalWorkers::new(&named)?));
     // Before the ready line: whoever reads it may send a signal at once.
-    let signals = stop_signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
-    let stop = async move {
-        tokio::select! {
-            // Cancel-safe, both: either means the end.
-            () = signals => {}
-            () = stdin_ends(), if exit_with_stdin => {}
-        }
-    };
+    let signals = Signals::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let source: Arc<dyn WorkerSource> = workers.clone();
     let agent = Agent::bind(options, source).await.map_err(|error| match error {
         AgentError::NoWorkers(_) => {
@@ -103,9 +113,47 @@ async fn run(args: AgentArgs, exit_with_stdin: bool) -> Result<(), String> {
         }
         other => other.to_string(),
     })?;
-    announce(&agent);
+    let admin = match admin_path {
+        Some(path) => Some(AdminSocket::open(&path).map_err(|error| error.to_string())?),
+        None => default_socket(agent.address().port()),
+    };
+    announce(&agent, admin.as_ref());
+    let server = agent.server().clone();
+    let admin = admin.map(|socket| Admin::start(socket, server.clone()));
+    let stop = async move {
+        tokio::select! {
+            // Cancel-safe, both: either means the end.
+            () = signals.say_stop(drain_first, &server) => {}
+            () = stdin_ends(), if exit_with_stdin => {}
+        }
+    };
     agent.run(stop).await;
+    if let Some(admin) = admin {
+        admin.end().await;
+    }
     Ok(())
+}
+
+/// An agent runs without one as well.
+fn default_socket(port: u16) -> Option<AdminSocket> {
+    let socket = AdminSocket::open_default(port);
+    socket
+        .inspect_err(|error: &AdminSocketError| {
+            tracing::warn!(%error, "no `agent drain` and `agent status`: name an --admin-socket");
+        })
+        .ok()
+}
+
+/// Runs what asks an agent, and ends as it says.
+fn ask(asked: impl Future<Output = Result<u8, AdminError>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.to_string()),
+    };
+    match runtime.block_on(asked) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => fail(&error.to_string()),
+    }
 }
 
 /// Workers that a watchdog guards, if there can be one.
@@ -137,7 +185,7 @@ fn watch_workers() -> ExitCode {
 }
 
 /// The one line on stdout, for whoever started the agent.
-fn announce(agent: &Agent) {
+fn announce(agent: &Agent, admin: Option<&AdminSocket>) {
     let address = agent.address();
     let identity = agent.server().identity();
     let scheme = if agent.is_tls() { "wss" } else { "ws" };
@@ -149,6 +197,8 @@ fn announce(agent: &Agent) {
         "instanceId": identity.instance_id,
         "workers": agent.offers(),
         "fingerprint": SCHEMA_FINGERPRINT,
+        "metrics": agent.metrics_address().map(|address| format!("http://{address}/metrics")),
+        "adminSocket": admin.map(AdminSocket::path),
         "pid": std::process::id(),
     });
     let mut stdout = io::stdout().lock();
@@ -166,16 +216,35 @@ fn reachable(agent: &Agent, address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn stop_signals() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            // Cancel-safe, both: the other signal would mean the same.
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+/// What asks the agent to end.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    /// Resolves when the agent is to end at once. With `drain_first` the first SIGTERM drains it.
+    async fn say_stop(mut self, drain_first: Option<TimeLimit>, server: &Server) {
+        let mut drain_first = drain_first;
+        loop {
+            tokio::select! {
+                // Cancel-safe, both: a signal that is not taken stays noted.
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => return,
+            }
+            let Some(TimeLimit(timeout)) = drain_first.take() else { return };
+            let order = DrainOrder { timeout, exit: true, reason: "SIGTERM".to_owned() };
+            if server.drain(order).is_err() {
+                return;
+            }
         }
-    })
+    }
 }
 
 async fn stdin_ends() {

@@ -4,15 +4,18 @@
 mod drain;
 mod events;
 mod placement;
+mod stats;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
 use serde::{Deserialize, Serialize};
 
 use self::{
     events::EventFunction,
     placement::{AppFunction, PlacementFunction},
+    stats::StatsTask,
 };
 use crate::core::{Core, Ticket, config, placement::Placement};
 
@@ -91,13 +94,13 @@ impl NativeCore {
     ) -> Result<String, String> {
         self.options = serde_json::from_str(options)
             .map_err(|error| format!("options are not what the core expects: {error}"))?;
-        let timeout = self.options.connect_timeout().map_err(|error| error.to_string())?;
+        let deadlines = self.options.deadlines().map_err(|error| error.to_string())?;
         let book = config::address_book(&self.options).map_err(|error| error.to_string())?;
         let Placement { spread, mut rules } =
             self.options.placement().map_err(|error| error.to_string())?;
         rules.chooser = chooser.map(|chooser| Arc::new(AppFunction(chooser)) as _);
         let core =
-            Core::start_with(book, timeout, spread, rules).map_err(|error| error.to_string())?;
+            Core::start_with(book, deadlines, spread, rules).map_err(|error| error.to_string())?;
         let socket = core.socket().to_owned();
         if let Some(on_events) = on_events {
             core.handle().spawn(events::tell(core.events().listen(), on_events));
@@ -164,6 +167,13 @@ impl NativeCore {
         }
     }
 
+    /// What there is now. JSON in: what is wanted. A promise of JSON out: `{ok: the stats, or the
+    /// text of the metrics, error}`.
+    #[napi(catch_unwind)]
+    pub fn stats(&self, wanted: String) -> AsyncTask<StatsTask> {
+        AsyncTask::new(StatsTask::new(self.core.as_ref(), &wanted))
+    }
+
     /// A ticket for the stub that is spawned next. JSON out: `{ok: ticket, error}`.
     #[napi(catch_unwind)]
     pub fn ticket(&self, request: String) -> String {
@@ -190,6 +200,12 @@ impl NativeCore {
     #[napi(catch_unwind)]
     pub fn where_is(&self, pid: u32) -> String {
         self.core.as_ref().and_then(|core| core.where_is(pid)).unwrap_or_default()
+    }
+
+    /// Why the Worker with that pid died, if that was with a host; else an empty text.
+    #[napi(catch_unwind)]
+    pub fn why_died(&self, pid: u32) -> String {
+        self.core.as_ref().and_then(|core| core.why_died(pid)).unwrap_or_default()
     }
 
     /// Ends every Worker and connection. Idempotent.

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    BoxFuture, Connection, Exit, HostLoad, LINK_LIMIT, Load, SpawnError, SpawnRequest,
+    BoxFuture, Connection, Details, Exit, HostLoad, LINK_LIMIT, Load, SpawnError, SpawnRequest,
     WorkerCommand, WorkerEvent, WorkerLink, incompatible,
 };
 use crate::{
@@ -145,6 +145,10 @@ impl Connection for MockConnection {
             load.own.entry(*pid).or_insert(self.shared.options.cpu);
         }
         Some(load)
+    }
+
+    fn details(&self) -> Details {
+        Details { worker_versions: vec![MEDIASOUP_VERSION.to_owned()], ..Details::default() }
     }
 
     fn draining(&self) -> watch::Receiver<bool> {

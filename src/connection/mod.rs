@@ -1,5 +1,6 @@
 //! A connection is one source of workers: an agent, this host, a mock.
 
+mod details;
 mod host_load;
 pub mod local;
 pub mod remote;
@@ -15,6 +16,7 @@ use crate::{
 
 pub mod mock;
 
+pub use details::{AgentDetails, Details, LinkDetails};
 pub use host_load::HostLoad;
 
 /// A future that a trait object returns.
@@ -168,6 +170,9 @@ pub enum SpawnError {
     /// The other side has no room for another worker.
     #[error("{0}")]
     Full(String),
+    /// The other side means to leave and takes nothing new.
+    #[error("{0}")]
+    Draining(String),
 }
 
 /// A request that cannot be served here.
@@ -212,6 +217,15 @@ impl ConnectionState {
     }
 }
 
+/// The loss of all workers of a connection at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// Which one it was, from 1 on.
+    pub number: u64,
+    /// What every worker's [`Exit::Lost`] says.
+    pub reason: String,
+}
+
 /// One source of workers.
 pub trait Connection: Send + Sync {
     /// What people call it: its URL, `local`, `mock`.
@@ -243,6 +257,11 @@ pub trait Connection: Send + Sync {
         watch::channel(ConnectionState::Connected).1
     }
 
+    /// What it shows to the people who run it.
+    fn details(&self) -> Details {
+        Details::default()
+    }
+
     /// Whether its host means to leave and takes nothing new, now and whenever that changes.
     fn draining(&self) -> watch::Receiver<bool> {
         watch::channel(false).1
@@ -250,6 +269,11 @@ pub trait Connection: Send + Sync {
 
     /// What keeps the connection from being used now, where it knows.
     fn problem(&self) -> Option<SpawnError> {
+        None
+    }
+
+    /// The last time that everything on the other side was lost at once.
+    fn last_loss(&self) -> Option<Loss> {
         None
     }
 

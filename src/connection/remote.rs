@@ -5,6 +5,7 @@
 //! what was sent meanwhile arrives over the next one. Only when none comes in time do they end.
 
 mod dialing;
+mod history;
 mod manager;
 mod options;
 mod session;
@@ -20,13 +21,15 @@ use tokio::{
 pub use options::{AppIdentity, InvalidOptions, RemoteOptions};
 
 use super::{
-    BoxFuture, Connection, ConnectionState, HostLoad, Load, SpawnError, SpawnRequest, WorkerLink,
+    BoxFuture, Connection, ConnectionState, Details, HostLoad, Load, Loss, SpawnError,
+    SpawnRequest, WorkerLink,
 };
 use crate::{
     addresses::HostAddresses,
     net::{Dial, DialError, NetworkDialer},
     wire::{LoadReport, Welcome},
 };
+use history::History;
 use manager::Manager;
 
 /// How many spawns may wait for the connection's task.
@@ -66,6 +69,8 @@ struct Shared {
     options: RemoteOptions,
     status: watch::Sender<Status>,
     load: watch::Sender<Option<LoadReport>>,
+    /// Whether the agent means to leave.
+    draining: watch::Sender<bool>,
     host: parking_lot::Mutex<Host>,
     /// Workers of this connection, as far as this side knows.
     workers: watch::Sender<usize>,
@@ -73,8 +78,31 @@ struct Shared {
     state: watch::Sender<ConnectionState>,
     /// As the agent told them last.
     addresses: watch::Sender<Option<HostAddresses>>,
+    history: History,
+    /// The last session that was lost.
+    loss: parking_lot::Mutex<Option<Loss>>,
     /// What the connection's clock counts from.
     began: Instant,
+}
+
+impl Shared {
+    /// What the agent says of whether it means to leave.
+    fn set_draining(&self, draining: bool) {
+        let changed = self.draining.send_if_modified(|now| {
+            let before = std::mem::replace(now, draining);
+            before != draining
+        });
+        if changed {
+            tracing::info!(url = %self.options.url, draining, "drain");
+        }
+    }
+
+    /// A session is lost; its workers are about to hear of it.
+    fn session_lost(&self, reason: &str) {
+        let mut loss = self.loss.lock();
+        let number = loss.as_ref().map_or(1, |loss| loss.number + 1);
+        *loss = Some(Loss { number, reason: reason.to_owned() });
+    }
 }
 
 /// A connection to an agent. Dropping it closes it.
@@ -102,11 +130,14 @@ impl RemoteConnection {
             options,
             status: watch::Sender::new(Status::Connecting(None)),
             load: watch::Sender::new(None),
+            draining: watch::Sender::new(false),
             host: parking_lot::Mutex::default(),
             workers: watch::Sender::new(0),
             closed: watch::Sender::new(false),
             state: watch::Sender::new(ConnectionState::Connecting),
             addresses: watch::Sender::new(None),
+            history: History::default(),
+            loss: parking_lot::Mutex::default(),
             began: Instant::now(),
         });
         let manager = Manager::new(Arc::clone(&shared), dialer, received);
@@ -192,8 +223,14 @@ impl Connection for RemoteConnection {
     }
 
     fn host_load(&self) -> Option<HostLoad> {
+        let draining = *self.shared.draining.borrow();
         let host = self.shared.host.lock();
-        Some(HostLoad { age: host.measured_at.map(|at| at.elapsed()), ..host.load.clone() })
+        let age = host.measured_at.map(|at| at.elapsed());
+        Some(HostLoad { age, draining, ..host.load.clone() })
+    }
+
+    fn draining(&self) -> watch::Receiver<bool> {
+        self.shared.draining.subscribe()
     }
 
     fn settled(&self) -> BoxFuture<'_, ()> {
@@ -206,6 +243,14 @@ impl Connection for RemoteConnection {
 
     fn state(&self) -> watch::Receiver<ConnectionState> {
         self.shared.state.subscribe()
+    }
+
+    fn details(&self) -> Details {
+        self.shared.history.details()
+    }
+
+    fn last_loss(&self) -> Option<Loss> {
+        self.shared.loss.lock().clone()
     }
 
     fn problem(&self) -> Option<SpawnError> {

@@ -326,6 +326,11 @@ async fn attempt(
 ) -> Result<(Found, Place), (String, SpawnError)> {
     let place = Place::take(source);
     match spawn(source.connection.as_ref(), request, in_place, deadline, seeker).await {
+        // Its Core left it meanwhile: whoever waits for it to be empty must not wait for this one.
+        Ok(_) if place.is_leaving() => {
+            let why = "the app leaves it".to_owned();
+            Err((source.connection.name(), SpawnError::Draining(why)))
+        }
         Ok(found) => Ok((found, place)),
         Err(error) => {
             let connection = source.connection.name();

@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    CONNECT_TIMEOUT, Core,
+    CONNECT_TIMEOUT, Core, Deadlines,
     credentials::{self, CredentialsError},
     discovery::AgentsUrl,
     placement::{ConfiguredPlacement, PlacementError},
@@ -29,7 +29,7 @@ use crate::{
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
     net::{AgentUrl, InvalidUrl},
-    session::INFINITE,
+    session::{INFINITE, SESSION_TIMEOUT},
     worker_process::{Binaries, BinarySources, Environment, InstalledWorker},
 };
 
@@ -39,6 +39,11 @@ pub const AGENTS: &str = "MEDIASOUP_HORIZONTAL_AGENTS";
 pub const CONNECT_TIMEOUT_MS: &str = "MEDIASOUP_HORIZONTAL_CONNECT_TIMEOUT_MS";
 /// How long Workers on agents outlive a lost link: milliseconds, or `infinite`.
 pub const SESSION_TIMEOUT_MS: &str = "MEDIASOUP_HORIZONTAL_SESSION_TIMEOUT_MS";
+/// How long a call may wait for a worker's answer: milliseconds, or `infinite`.
+pub const CALL_TIMEOUT_MS: &str = "MEDIASOUP_HORIZONTAL_CALL_TIMEOUT_MS";
+/// How much longer than the session timeout that is by itself, so that the loss of a host is told
+/// first.
+const CALL_MARGIN: Duration = Duration::from_secs(10);
 /// `0`: the process that mediasoup spawns never becomes the worker itself; `1`: on this host it
 /// always does.
 pub const EXEC_IN_PLACE: &str = "MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE";
@@ -52,6 +57,8 @@ const LOCAL: &str = "local";
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     pub connect_timeout_ms: Option<u64>,
+    #[serde(default)]
+    pub call_timeout_ms: Option<SessionTimeoutMs>,
     pub self_addresses: Vec<String>,
     pub announced_mode: Option<Announced>,
     #[serde(default, rename = "placement")]
@@ -111,7 +118,7 @@ pub struct RemoteSettings {
     pub fast_death: Option<bool>,
 }
 
-/// How long Workers outlive a lost link.
+/// A time limit: how long Workers outlive a lost link, how long calls wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum SessionTimeoutMs {
@@ -147,8 +154,8 @@ pub enum ConfigError {
     Interfaces(#[from] std::io::Error),
     #[error("{CONNECT_TIMEOUT_MS}={value}: {source}")]
     Timeout { value: String, source: ParseIntError },
-    #[error("{SESSION_TIMEOUT_MS}={value}: {source}; a number of milliseconds or {INFINITE}")]
-    SessionTimeout { value: String, source: ParseIntError },
+    #[error("{name}={value}: {source}; a number of milliseconds or {INFINITE}")]
+    TimeLimit { name: &'static str, value: String, source: ParseIntError },
     #[error("{url}: silenceMs {silence} must be longer than heartbeatMs {heartbeat}")]
     Silence { url: String, silence: u128, heartbeat: u128 },
     #[error(transparent)]
@@ -177,12 +184,32 @@ impl Options {
 
     /// How long Workers on agents outlive a lost link, where the environment tells.
     fn session_timeout(&self) -> Result<Option<SessionTimeoutMs>, ConfigError> {
-        match self.variable(SESSION_TIMEOUT_MS) {
+        self.time_limit(SESSION_TIMEOUT_MS)
+    }
+
+    /// How long the app waits for what.
+    pub fn deadlines(&self) -> Result<Deadlines, ConfigError> {
+        let configured = match self.call_timeout_ms {
+            Some(configured) => Some(configured),
+            None => self.time_limit(CALL_TIMEOUT_MS)?,
+        };
+        let call = if let Some(configured) = configured {
+            configured.into()
+        } else {
+            // Outages do not count, so calls end even where sessions never do.
+            let session = self.session_timeout()?.and_then(Option::from);
+            Some(session.unwrap_or(SESSION_TIMEOUT) + CALL_MARGIN)
+        };
+        Ok(Deadlines { connect: self.connect_timeout()?, call })
+    }
+
+    fn time_limit(&self, name: &'static str) -> Result<Option<SessionTimeoutMs>, ConfigError> {
+        match self.variable(name) {
             None => Ok(None),
             Some(INFINITE) => Ok(Some(SessionTimeoutMs::Word(Infinite::Infinite))),
             Some(value) => {
                 let wrong =
-                    |source| ConfigError::SessionTimeout { value: value.to_owned(), source };
+                    |source| ConfigError::TimeLimit { name, value: value.to_owned(), source };
                 Ok(Some(SessionTimeoutMs::Limited(value.parse().map_err(wrong)?)))
             }
         }
@@ -432,6 +459,28 @@ mod tests {
         assert!(!set.fast_death);
         let deaf = read(r#"{"silenceMs":1000}"#, None).unwrap_err().to_string();
         assert!(deaf.contains("silenceMs 1000 must be longer than heartbeatMs 1000"), "{deaf}");
+    }
+
+    #[test]
+    fn calls_wait_somewhat_longer_than_sessions() {
+        let call = |ms: Option<SessionTimeoutMs>, variables: &[(&str, &str)]| {
+            let named = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+            let mut options = Options::of_environment(named.collect());
+            options.call_timeout_ms = ms;
+            options.deadlines().map(|deadlines| deadlines.call).map_err(|error| error.to_string())
+        };
+        let ms = |ms| Ok(Some(Duration::from_millis(ms)));
+        assert_eq!(call(None, &[]), ms(40_000));
+        assert_eq!(call(None, &[(SESSION_TIMEOUT_MS, "5000")]), ms(15_000));
+        assert_eq!(call(None, &[(SESSION_TIMEOUT_MS, "infinite")]), ms(40_000));
+        assert_eq!(call(None, &[(CALL_TIMEOUT_MS, "700")]), ms(700));
+        assert_eq!(call(None, &[(CALL_TIMEOUT_MS, "infinite")]), Ok(None));
+        let given = Some(SessionTimeoutMs::Limited(3));
+        assert_eq!(call(given, &[(CALL_TIMEOUT_MS, "infinite")]), ms(3));
+        let given = Some(SessionTimeoutMs::Word(Infinite::Infinite));
+        assert_eq!(call(given, &[]), Ok(None));
+        let wrong = call(None, &[(CALL_TIMEOUT_MS, "soon")]).unwrap_err();
+        assert!(wrong.contains("CALL_TIMEOUT_MS=soon") && wrong.contains("infinite"), "{wrong}");
     }
 
     #[test]

@@ -129,8 +129,9 @@ mod tests {
     use super::*;
     use crate::{
         MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
+        addresses::HostAddresses,
         connection::{
-            Connection, DtlsFiles, SpawnRequest,
+            BoxFuture, Connection, DtlsFiles, Load, SpawnError, SpawnRequest, WorkerLink,
             mock::{MockConnection, MockConnectionOptions},
         },
         core::{
@@ -223,6 +224,64 @@ mod tests {
         assert!(core.remove("a"));
         drop(on_a);
         assert!(within(drained).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_starts_meanwhile_does_not_stay() {
+        let core = core(&["b"]);
+        let (slow, give) = Slow::new();
+        core.add(Arc::new(slow));
+        let (first, _on_b) = where_next(&core).await;
+        assert_eq!(first, "b");
+        let leave = async {
+            while core.left("slow") == 0 {
+                tokio::task::yield_now().await;
+            }
+            core.drain("slow");
+            give.notify_one();
+        };
+        let ((second, _on_b), ()) = within(async { tokio::join!(where_next(&core), leave) }).await;
+        assert_eq!(second, "b");
+        assert!(within(core.drained("slow")).await);
+    }
+
+    /// Gives a worker once it may.
+    struct Slow {
+        mock: MockConnection,
+        may: Arc<tokio::sync::Notify>,
+    }
+
+    impl Slow {
+        fn new() -> (Self, Arc<tokio::sync::Notify>) {
+            let options = MockConnectionOptions { name: "slow".to_owned(), ..Default::default() };
+            let may = Arc::new(tokio::sync::Notify::new());
+            (Self { mock: MockConnection::new(options), may: Arc::clone(&may) }, may)
+        }
+    }
+
+    impl Connection for Slow {
+        fn name(&self) -> String {
+            self.mock.name()
+        }
+
+        fn addresses(&self) -> Option<HostAddresses> {
+            self.mock.addresses()
+        }
+
+        fn load(&self) -> Option<Load> {
+            self.mock.load()
+        }
+
+        fn spawn(&self, request: SpawnRequest) -> BoxFuture<'_, Result<WorkerLink, SpawnError>> {
+            Box::pin(async move {
+                self.may.notified().await;
+                self.mock.spawn(request).await
+            })
+        }
+
+        fn close(&self) {
+            self.mock.close();
+        }
     }
 
     #[tokio::test]

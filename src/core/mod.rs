@@ -6,6 +6,8 @@ pub mod config;
 pub mod credentials;
 pub mod discovery;
 pub mod drain;
+mod losses;
+pub mod observe;
 mod part_source;
 pub mod placement;
 pub mod relay;
@@ -38,6 +40,8 @@ use tokio::{
 use self::{
     choice::{AbortOnDrop, NoWorker, Source},
     discovery::Discoveries,
+    losses::Losses,
+    observe::Observed,
     rules::Rules,
     sharing::Sharing,
 };
@@ -55,6 +59,22 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// How long closing waits for the core's thread. It lets go of everything at once unless the
 /// system holds it up, and then the app's own thread must not wait along.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the app waits for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// For a worker.
+    pub connect: Duration,
+    /// For a worker's answer; `None`: for ever.
+    pub call: Option<Duration>,
+}
+
+impl From<Duration> for Deadlines {
+    /// Calls wait for ever.
+    fn from(connect: Duration) -> Self {
+        Self { connect, call: None }
+    }
+}
 
 /// What a stub's ticket stands for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -110,45 +130,52 @@ pub struct Inner {
     workers: Mutex<HashMap<u32, Arc<str>>>,
     book: Arc<AddressBook>,
     connect_timeout: Duration,
+    call_timeout: Option<Duration>,
     spread: Spread,
     rules: Rules,
     sharing: Sharing,
+    observed: Observed,
     events: EventSink,
     discoveries: Discoveries,
     /// Turns whenever a connection begins to drain, or stays after all.
     drains: watch::Sender<()>,
+    losses: Losses,
 }
 
 impl Core {
     /// A core whose connections are chosen by the policy of `spread` and nothing else.
     pub fn start(
         book: Arc<AddressBook>,
-        connect_timeout: Duration,
+        deadlines: impl Into<Deadlines>,
         spread: Spread,
     ) -> Result<Self, StartError> {
-        Self::start_with(book, connect_timeout, spread, Rules::of(spread.policy))
+        Self::start_with(book, deadlines, spread, Rules::of(spread.policy))
     }
 
     /// Binds the socket for stubs and starts the thread. Stubs may connect once this returns.
     pub fn start_with(
         book: Arc<AddressBook>,
-        connect_timeout: Duration,
+        deadlines: impl Into<Deadlines>,
         spread: Spread,
         rules: Rules,
     ) -> Result<Self, StartError> {
+        let Deadlines { connect, call } = deadlines.into();
         let bound = bind().map_err(StartError::Socket)?;
         let inner = Arc::new(Inner {
             sources: Mutex::default(),
             tickets: Mutex::default(),
             workers: Mutex::default(),
             book,
-            connect_timeout,
+            connect_timeout: connect,
+            call_timeout: call,
             spread,
             sharing: Sharing::with_limit(rules.workers_per_host),
             rules,
+            observed: Observed::default(),
             events: EventSink::default(),
             discoveries: Discoveries::default(),
             drains: watch::Sender::new(()),
+            losses: Losses::default(),
         });
         // One thread: tasks that hop between threads cost more than they gain.
         let runtime =
@@ -242,6 +269,11 @@ impl Core {
         self.inner.workers.lock().get(&pid).map(ToString::to_string)
     }
 
+    /// Why the Worker with that pid died, if that was with a host.
+    pub fn why_died(&self, pid: u32) -> Option<String> {
+        self.inner.losses.why_died(pid)
+    }
+
     /// Ends every Worker and connection. Idempotent.
     pub fn close(&mut self) {
         if self.stop.borrow().is_some() {
@@ -324,6 +356,7 @@ impl Inner {
 
     fn register(self: &Arc<Self>, pid: u32, connection: &str) -> Registered {
         let name = Arc::<str>::from(connection);
+        self.losses.forget(pid);
         self.workers.lock().insert(pid, Arc::clone(&name));
         Registered { inner: Arc::downgrade(self), pid, name }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     Inner,
@@ -58,6 +58,10 @@ impl PartSource for Parts {
     fn load_of(&self, place: &Place, pid: u32) -> Option<Measured> {
         Some(self.measured(place, pid))
     }
+
+    fn drains(&self) -> watch::Receiver<()> {
+        self.inner.drains.subscribe()
+    }
 }
 
 impl Parts {
@@ -71,7 +75,8 @@ impl Parts {
             cpu: host.as_ref().and_then(|host| host.own.get(&pid).copied()),
             age: host.and_then(|host| host.age).unwrap_or_default(),
             near,
-            avoid: drains || connection.load().is_none(),
+            avoid: connection.load().is_none(),
+            drains,
         }
     }
 }
@@ -123,12 +128,15 @@ mod tests {
             workers: Mutex::new(HashMap::new()),
             book: config::address_book(&Options::default()).unwrap(),
             connect_timeout: Duration::from_secs(1),
+            call_timeout: None,
+            losses: crate::core::losses::Losses::default(),
             spread: Spread { policy, ..Spread::scatter(max_parts) },
             rules: Rules::of(policy),
             sharing: crate::core::sharing::Sharing::default(),
+            observed: crate::core::observe::Observed::default(),
             events: crate::monitor::EventSink::default(),
             discoveries: crate::core::discovery::Discoveries::default(),
-            drains: tokio::sync::watch::Sender::new(()),
+            drains: watch::Sender::new(()),
         })
     }
 

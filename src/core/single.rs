@@ -67,7 +67,7 @@ fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
     let args: Vec<String> =
         args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let book = config::address_book(&options).map_err(|error| other(error.to_string()))?;
-    let timeout = options.connect_timeout().map_err(|error| other(error.to_string()))?;
+    let deadlines = options.deadlines().map_err(|error| other(error.to_string()))?;
     // Each such Worker has a core of its own, which knows nothing of what the others would take:
     // it grows only where the environment says so.
     let placement = if options.places() {
@@ -78,8 +78,8 @@ fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
     let Placement { spread, rules } = placement;
     let in_place = if spread.max_parts == 1 { "1" } else { "0" };
     options.environment.insert(config::EXEC_IN_PLACE.to_owned(), in_place.to_owned());
-    let core =
-        Core::start_with(book, timeout, spread, rules).map_err(|error| other(error.to_string()))?;
+    let core = Core::start_with(book, deadlines, spread, rules)
+        .map_err(|error| other(error.to_string()))?;
     let connections = config::connect(&core, &options, ConnectionSettings::Environment)
         .map_err(|error| other(error.to_string()))?;
     for connection in connections {
@@ -141,7 +141,8 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
         return Err(NoWorker::Other("a remote connection gave a local worker".to_owned()));
     };
     let home = part_source::opened(link, place);
-    let machine = VirtualWorker::new(pid, home.host.clone(), inner.book(), inner.spread);
+    let machine = VirtualWorker::new(pid, home.host.clone(), inner.book(), inner.spread)
+        .with_call_timeout(inner.call_timeout);
     let (events, control) = mpsc::channel(4);
     let signals = tokio::spawn(forward_signals(events));
     let (stdio, mut texts) = queue::bounded(relay::STDIO_LIMIT);
@@ -154,13 +155,15 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
         }
     });
     let source = Parts::of(&inner, request, pid);
-    let ends = Ends { library, machine, home, source, control, stdio, local_pids: None };
+    let (_attended, watch) = inner.attend(pid, &home.host.key);
+    let ends = Ends { library, machine, home, source, control, stdio, local_pids: None, watch };
     let exit = relay::run(ends).await;
     let _ = writing.await;
     signals.abort();
     if let Exit::Lost(why) = &exit {
-        let text = format!("mediasoup-horizontal: the worker is lost: {why}\n");
-        say(text.as_bytes(), std::io::stderr());
+        for line in inner.died(pid, why) {
+            say(format!("mediasoup-horizontal: {line}\n").as_bytes(), std::io::stderr());
+        }
     }
     Ok(Ending::Exit(exit))
 }

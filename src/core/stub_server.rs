@@ -161,7 +161,7 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
             drop(library);
             let why = NoWorker::WrongSettings(why.to_string());
             core.fail_ticket(&ticket, &why);
-            return send_end(&mut stream, &why.exit(), Some(&why.to_string())).await;
+            return send_end(&mut stream, &why.exit(), &[why.to_string()]).await;
         }
     };
     // Only connections that are told to let it become the worker, which then has one part only.
@@ -176,7 +176,7 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
         Err(why) => {
             drop(library);
             core.fail_ticket(&ticket, &why);
-            send_end(&mut stream, &why.exit(), Some(&why.to_string())).await;
+            send_end(&mut stream, &why.exit(), &[why.to_string()]).await;
         }
         Ok((Found::InPlace(worker), place)) => {
             run_in_place(core, pid, library, worker, place, stream).await;
@@ -234,15 +234,19 @@ async fn run_in_place(
     }
     drop((input, output, stream));
     let _registered = core.register(pid, &place.connection.name());
+    let (attended, watch) = core.attend(pid, &place.connection.name());
     let _measured = place.connection.runs_in_place(pid);
     let home = part_source::opened(link, place);
     // The stub is the worker now and could not outlive it, as a Worker of several parts may.
-    let machine = VirtualWorker::new(pid, home.host.clone(), core.book(), Spread::ONE_PART);
+    let mut machine = VirtualWorker::new(pid, home.host.clone(), core.book(), Spread::ONE_PART)
+        .with_call_timeout(core.call_timeout);
+    machine.watch_objects();
     // The worker holds the app's stdout and stderr itself; only remarks of ours are left to log.
     let (_keep, control) = mpsc::channel(1);
     let (stdio, _) = queue::bounded(relay::STDIO_LIMIT);
-    let ends = Ends { library, machine, home, source: None, control, stdio, local_pids: None };
-    relay::run(ends).await;
+    let ends =
+        Ends { library, machine, home, source: None, control, stdio, local_pids: None, watch };
+    attended.ended(&relay::run(ends).await);
     drop(guard);
 }
 
@@ -279,22 +283,26 @@ async fn run_linked(
         let _ = writer.write_all(&watch_message(&pids)).await;
     }
     let _registered = core.register(pid, &home.host.key);
-    let machine = VirtualWorker::new(pid, home.host.clone(), core.book(), core.spread);
+    let (attended, watch) = core.attend(pid, &home.host.key);
+    let mut machine = VirtualWorker::new(pid, home.host.clone(), core.book(), core.spread)
+        .with_call_timeout(core.call_timeout);
+    machine.watch_objects();
     let (events, control) = mpsc::channel(16);
     let listening = tokio::spawn(read_control(reader, events));
     let (stdio, texts) = queue::bounded(relay::STDIO_LIMIT);
     let (local_pids, watched) = watch::channel(pids);
     let writing = tokio::spawn(write_to_stub(writer, texts, watched));
     let local_pids = Some(local_pids);
-    let ends = Ends { library, machine, home, source, control, stdio, local_pids };
+    let ends = Ends { library, machine, home, source, control, stdio, local_pids, watch };
     let exit = relay::run(ends).await;
+    attended.ended(&exit);
     // The relay's end closed the channel and the queue of texts: the stub may say how it ended.
     if let Ok(mut writer) = writing.await {
         let why = match &exit {
-            Exit::Lost(why) => Some(format!("the worker is lost: {why}")),
-            Exit::Code(_) | Exit::Signal(_) => None,
+            Exit::Lost(why) => core.died(pid, why),
+            Exit::Code(_) | Exit::Signal(_) => Vec::new(),
         };
-        send_end(&mut writer, &exit, why.as_deref()).await;
+        send_end(&mut writer, &exit, &why).await;
     }
     listening.abort();
 }
@@ -350,13 +358,9 @@ async fn write_to_stub(
     }
 }
 
-async fn send_end(
-    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
-    exit: &Exit,
-    why: Option<&str>,
-) {
+async fn send_end(writer: &mut (impl tokio::io::AsyncWrite + Unpin), exit: &Exit, why: &[String]) {
     let mut message = Vec::new();
-    if let Some(why) = why {
+    for why in why {
         let line = format!("mediasoup-horizontal: {why}\n");
         message.extend(protocol::encode(Kind::Stderr, &[line.as_bytes()]));
     }

@@ -34,15 +34,22 @@ pub enum AcceptError {
     Io(#[from] io::Error),
     #[error("refused with HTTP {status}: {message}")]
     Refused { status: u16, message: String },
+    #[error("refused with HTTP 401: {WRONG_TOKEN}")]
+    WrongToken,
 }
+
+const WRONG_TOKEN: &str = "the token is not one of this agent's";
 
 struct Refusal {
     status: StatusCode,
     message: String,
+    /// Another header.
+    extra: Option<String>,
+    wrong_token: bool,
 }
 
 fn refuse(status: StatusCode, message: impl Into<String>) -> Refusal {
-    Refusal { status, message: message.into() }
+    Refusal { status, message: message.into(), extra: None, wrong_token: false }
 }
 
 /// Reads the HTTP request and answers it. The caller sets the deadline.
@@ -84,6 +91,9 @@ pub async fn accept(mut transport: BoxedTransport, tokens: &Tokens) -> Result<Li
         }
         Err(refusal) => {
             answer(&mut transport, &refusal).await?;
+            if refusal.wrong_token {
+                return Err(AcceptError::WrongToken);
+            }
             Err(AcceptError::Refused { status: refusal.status.as_u16(), message: refusal.message })
         }
     }
@@ -91,6 +101,24 @@ pub async fn accept(mut transport: BoxedTransport, tokens: &Tokens) -> Result<Li
 
 /// Answers a request for `ws://` where there is only TLS. The caller sets the deadline.
 pub(super) async fn refuse_plain(mut transport: BoxedTransport) -> io::Result<()> {
+    let message = "this agent takes TLS only: connect to wss://";
+    read_head(&mut transport).await?;
+    answer(&mut transport, &refuse(StatusCode::BAD_REQUEST, message)).await
+}
+
+/// Answers whoever tried too often, without a look at what they ask. The caller sets the deadline.
+pub async fn refuse_hasty(
+    mut transport: BoxedTransport,
+    why: &str,
+    retry_seconds: u64,
+) -> io::Result<()> {
+    read_head(&mut transport).await?;
+    let refusal = refuse(StatusCode::TOO_MANY_REQUESTS, why);
+    let extra = Some(format!("Retry-After: {retry_seconds}\r\n"));
+    answer(&mut transport, &Refusal { extra, ..refusal }).await
+}
+
+async fn read_head(transport: &mut BoxedTransport) -> io::Result<()> {
     let mut head = Vec::with_capacity(1024);
     // Read to its end, since a socket that is closed with unread bytes takes back what it said.
     while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() <= MAX_HEAD {
@@ -98,8 +126,7 @@ pub(super) async fn refuse_plain(mut transport: BoxedTransport) -> io::Result<()
             break;
         }
     }
-    let message = "this agent takes TLS only: connect to wss://";
-    answer(&mut transport, &refuse(StatusCode::BAD_REQUEST, message)).await
+    Ok(())
 }
 
 fn unusable(error: &tungstenite::Error) -> Refusal {
@@ -140,8 +167,8 @@ fn judge(request: &Request, tokens: &Tokens) -> Result<Response, Refusal> {
                 return Err(refuse(StatusCode::UNAUTHORIZED, message));
             }
             Some(token) if !tokens.accept(token) => {
-                let message = "the token is not one of this agent's";
-                return Err(refuse(StatusCode::UNAUTHORIZED, message));
+                let refusal = refuse(StatusCode::UNAUTHORIZED, WRONG_TOKEN);
+                return Err(Refusal { wrong_token: true, ..refusal });
             }
             Some(_) => {}
         }
@@ -163,12 +190,12 @@ fn judge(request: &Request, tokens: &Tokens) -> Result<Response, Refusal> {
 }
 
 async fn answer(transport: &mut BoxedTransport, refusal: &Refusal) -> io::Result<()> {
-    let extra = match refusal.status {
+    let extra = refusal.extra.as_deref().unwrap_or(match refusal.status {
         StatusCode::UNAUTHORIZED => "WWW-Authenticate: Bearer\r\n",
         StatusCode::UPGRADE_REQUIRED => "Upgrade: websocket\r\n",
         StatusCode::METHOD_NOT_ALLOWED => "Allow: GET\r\n",
         _ => "",
-    };
+    });
     let body = format!("{}\n", refusal.message);
     let text = format!(
         "HTTP/1.1 {}\r\n{extra}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\

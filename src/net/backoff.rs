@@ -24,6 +24,12 @@ impl Backoff {
     pub fn wait(&self, attempt: u32) -> Duration {
         (self.0)(attempt)
     }
+
+    /// The same, cut to between half and all of the longest wait, so that those who fail together
+    /// do not come back together.
+    pub fn wait_at_most(&self, attempt: u32, longest: Duration) -> Duration {
+        self.wait(attempt).min(longest.mul_f64(rand::rng().random_range(0.5..=1.0)))
+    }
 }
 
 impl Default for Backoff {
@@ -50,5 +56,11 @@ mod tests {
             assert!(wait <= Duration::from_millis(full), "{attempt}: {wait:?}");
             assert!(wait >= Duration::from_millis(full / 2), "{attempt}: {wait:?}");
         }
+        for attempt in [5, 9, 99] {
+            let wait = backoff.wait_at_most(attempt, Duration::from_millis(400));
+            assert!((200..=400).contains(&wait.as_millis()), "{attempt}: {wait:?}");
+        }
+        let short = Backoff::new(|_| Duration::from_millis(3));
+        assert_eq!(short.wait_at_most(99, Duration::from_secs(1)), Duration::from_millis(3));
     }
 }

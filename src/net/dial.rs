@@ -172,7 +172,7 @@ pub async fn open(
     let mut link = Link::new(socket);
     let text = serde_json::to_string(hello).expect("a hello is strings and numbers");
     let failed = |error: LinkLost| match error {
-        LinkLost::Protocol(problem) => {
+        LinkLost::Protocol(problem) | LinkLost::TooLong(problem) => {
             let message = format!("agent {url} broke the protocol: {problem}");
             misfit(message, &problem)
         }
@@ -251,6 +251,9 @@ fn refused(url: &AgentUrl, with_token: bool, response: &Response) -> DialError {
         StatusCode::UNAUTHORIZED => DialError::Unauthorized(format!(
             "agent {url} asks for a token and none is set ({status}){said}"
         )),
+        StatusCode::TOO_MANY_REQUESTS => {
+            DialError::Busy(format!("agent {url} does not take us for now ({status}){said}"))
+        }
         StatusCode::FORBIDDEN => {
             DialError::Unauthorized(format!("agent {url} does not let us in ({status}){said}"))
         }

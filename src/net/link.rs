@@ -57,7 +57,7 @@ impl Link {
                 }
                 Some(Ok(Message::Text(text))) => {
                     let problem = format!("a handshake text of {} bytes", text.len());
-                    return Err(LinkLost::Protocol(problem));
+                    return Err(LinkLost::TooLong(problem));
                 }
                 Some(Ok(Message::Binary(_))) => {
                     let problem = "frames before the end of the handshake".to_owned();

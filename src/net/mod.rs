@@ -9,6 +9,7 @@ mod exchange;
 mod goodbye;
 mod host_identity;
 mod link;
+mod meter;
 mod patience;
 mod reader;
 mod reread;
@@ -22,7 +23,7 @@ mod writer;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use accept::{AcceptError, accept};
+pub use accept::{AcceptError, accept, refuse_hasty};
 pub use agent_url::{AgentUrl, InvalidUrl};
 pub use backoff::Backoff;
 pub use dial::{Dial, DialError, Dialed, NetworkDialer, open};
@@ -30,6 +31,7 @@ pub use exchange::Exchange;
 pub use goodbye::Goodbye;
 pub use host_identity::HostIdentity;
 pub use link::{Link, LinkParts};
+pub use meter::{Meter, Traffic};
 pub use patience::Patience;
 pub use reader::{LinkLost, LinkReader};
 pub use server_tls::{ServerTls, ServerTlsFiles, TlsRefused};

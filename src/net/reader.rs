@@ -38,6 +38,9 @@ pub enum LinkLost {
     Transport(String),
     #[error("the peer broke the protocol: {0}")]
     Protocol(String),
+    /// More bytes at once than may be.
+    #[error("the peer broke the protocol: {0}")]
+    TooLong(String),
 }
 
 impl LinkLost {
@@ -57,7 +60,7 @@ impl LinkLost {
     /// Whether the session ends with the link: there is nothing to resume, or nobody who would.
     pub fn ends_session(&self) -> bool {
         match self {
-            Self::Protocol(_) | Self::Unacknowledged { .. } => true,
+            Self::Protocol(_) | Self::TooLong(_) | Self::Unacknowledged { .. } => true,
             Self::Closed { code, .. } => matches!(code, 1000 | 1002),
             Self::Ended | Self::Silent(_) | Self::WriteStalled(_) | Self::Transport(_) => false,
         }
@@ -65,9 +68,11 @@ impl LinkLost {
 
     /// What to tell the peer, where that still makes sense.
     pub fn goodbye(&self) -> Option<Goodbye> {
-        matches!(self, Self::Protocol(_) | Self::Unacknowledged { .. }).then(|| {
+        let told =
+            matches!(self, Self::Protocol(_) | Self::TooLong(_) | Self::Unacknowledged { .. });
+        told.then(|| {
             Goodbye::ProtocolError(match self {
-                Self::Protocol(problem) => problem.clone(),
+                Self::Protocol(problem) | Self::TooLong(problem) => problem.clone(),
                 other => other.to_string(),
             })
         })
@@ -84,7 +89,7 @@ impl From<tungstenite::Error> for LinkLost {
             Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Self::Ended,
             Error::Io(error) => Self::Transport(error.to_string()),
             Error::Protocol(error) => Self::Protocol(error.to_string()),
-            Error::Capacity(error) => Self::Protocol(error.to_string()),
+            Error::Capacity(error) => Self::TooLong(error.to_string()),
             Error::Utf8(_) => Self::Protocol("a text that is not UTF-8".to_owned()),
             other => Self::Transport(other.to_string()),
         }
@@ -93,7 +98,11 @@ impl From<tungstenite::Error> for LinkLost {
 
 impl From<DecodeError> for LinkLost {
     fn from(error: DecodeError) -> Self {
-        Self::Protocol(error.to_string())
+        use DecodeError::{MessageTooLong, PayloadTooLong};
+        match error {
+            MessageTooLong { .. } | PayloadTooLong { .. } => Self::TooLong(error.to_string()),
+            _ => Self::Protocol(error.to_string()),
+        }
     }
 }
 
@@ -171,7 +180,7 @@ impl LinkReader {
                     due.pong = Some((number, due.pong.map_or(0, |(_, count)| count + 1)));
                 });
             }
-            Body::Pong(_) => {}
+            Body::Pong(number) => self.exchange.pong(number),
             Body::Ack(number) => self
                 .exchange
                 .acknowledge(number)
@@ -190,7 +199,10 @@ impl LinkReader {
                 Ok(None) => return Err(LinkLost::Ended),
                 Ok(Some(Err(error))) => return Err(error.into()),
                 Ok(Some(Ok(message))) => match message {
-                    Message::Binary(bytes) => return Ok(bytes),
+                    Message::Binary(bytes) => {
+                        self.exchange.meter().received(bytes.len());
+                        return Ok(bytes);
+                    }
                     Message::Text(_) => {
                         let problem = "a text after the handshake".to_owned();
                         return Err(LinkLost::Protocol(problem));

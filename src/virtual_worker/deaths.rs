@@ -1,5 +1,7 @@
 //! A worker behind a virtual worker is gone.
 
+use std::{fmt, sync::Arc};
+
 use channel_schema::fbs::{
     notification::{Body, Event},
     request, rtp_observer,
@@ -11,15 +13,10 @@ use channel_schema::fbs::{
 };
 
 use super::{
-    Fate, Object, ObjectKind, Output, PartId, VirtualWorker, facts::TransportKind, pipes::Own,
-    refuse_as, requests::Pending, routing::refuse_unknown, tracking::Effect,
+    CloseReason, Fate, Object, ObjectKind, Output, PartId, VirtualWorker, facts::TransportKind,
+    pipes::Own, refuse, requests::Pending, tracking::Effect,
 };
-use crate::channel::{
-    Envelope, Message,
-    compose::{self, ErrorKind},
-    fbs::request::Method,
-    method,
-};
+use crate::channel::{Envelope, Message, compose, fbs::request::Method, method};
 
 /// What becomes of a virtual worker that loses one of several parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +31,33 @@ pub enum OnPartLost {
     Died,
 }
 
+/// A worker that is gone.
+#[derive(Debug)]
+pub struct Gone<'a> {
+    /// The connection that it was on.
+    pub on: String,
+    pub why: &'a str,
+}
+
+impl fmt::Display for Gone<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { on, why } = self;
+        // Reasons of connections begin with their names.
+        if why.contains(on.as_str()) {
+            write!(formatter, "its mediasoup-worker is gone: {why}")
+        } else {
+            write!(formatter, "its mediasoup-worker on {on} is gone: {why}")
+        }
+    }
+}
+
+impl Gone<'_> {
+    fn cause(&self, called: &str) -> String {
+        let Self { on, why } = self;
+        format!("{called} on {on}: its mediasoup-worker is gone: {why}")
+    }
+}
+
 impl VirtualWorker {
     /// A part that was open is gone, with all that lived there.
     pub fn part_died(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) -> Fate {
@@ -43,6 +67,7 @@ impl VirtualWorker {
             return Fate::LivesOn;
         }
         let dies = self.dies_with(part);
+        let gone = Gone { on: self.connection(part), why };
         self.parts.remove(part);
         self.growth.forget(part);
         if dies {
@@ -53,14 +78,14 @@ impl VirtualWorker {
         }
         out.push(Output::Diagnostic(format!("lost a part of a Worker: {why}")));
         self.known.forget_part(part);
-        let mut again = self.answer_for(part, out);
-        self.drop_pairs_of(part, &mut again, out);
+        let mut again = self.answer_for(part, &gone, out);
+        self.drop_pairs_of(part, &gone, &mut again, out);
         if part == self.home {
             let open = self.parts.open();
             self.home = self.parts.up_or(open.first().copied().unwrap_or(part));
         }
         self.move_owned(part, out);
-        self.lose_objects(part, why, out);
+        self.lose_objects(part, &gone, out);
         for message in again {
             self.request(message, out);
         }
@@ -109,7 +134,12 @@ impl VirtualWorker {
     }
 
     /// Answers what the part was asked. Gives back what can be asked again elsewhere.
-    pub(super) fn answer_for(&mut self, part: PartId, out: &mut Vec<Output>) -> Vec<Message> {
+    pub(super) fn answer_for(
+        &mut self,
+        part: PartId,
+        gone: &Gone<'_>,
+        out: &mut Vec<Output>,
+    ) -> Vec<Message> {
         let mut again = Vec::new();
         for pending in self.requests.take_all(part) {
             match pending {
@@ -131,17 +161,13 @@ impl VirtualWorker {
                     match app.again {
                         Some(message) if there => self.keep(*message, &mut again),
                         _ => {
-                            let reason = format!(
-                                "Channel request handler with ID {} not found [method:{}]",
-                                app.handler,
-                                method::name(app.method)
-                            );
-                            refuse_as(ErrorKind::NotFoundError, app.library_id, &reason, out);
+                            let called = self.calls_what(app.method, &app.handler);
+                            refuse(app.library_id, &gone.cause(&called), out);
                         }
                     }
                 }
                 Pending::Piece(id) => self.piece(part, id, None, false, out),
-                Pending::Own(_) => {}
+                Pending::Own(_) | Pending::Late => {}
             }
         }
         again
@@ -150,6 +176,7 @@ impl VirtualWorker {
     pub(super) fn drop_pairs_of(
         &mut self,
         part: PartId,
+        gone: &Gone<'_>,
         again: &mut Vec<Message>,
         out: &mut Vec<Output>,
     ) {
@@ -157,7 +184,7 @@ impl VirtualWorker {
             let found = self.pipes.pipe_mut(pipe);
             let waiting = found.map(|pipe| std::mem::take(&mut pipe.waiting)).unwrap_or_default();
             for message in waiting {
-                self.give_up_or_keep(message, again, out);
+                self.give_up_or_keep(message, gone, again, out);
             }
         }
         self.repipe(part, out);
@@ -174,6 +201,7 @@ impl VirtualWorker {
     fn give_up_or_keep(
         &mut self,
         message: Message,
+        gone: &Gone<'_>,
         again: &mut Vec<Message>,
         out: &mut Vec<Output>,
     ) {
@@ -181,7 +209,8 @@ impl VirtualWorker {
         if self.outlives_parts(request.handler_id, request.method) {
             return self.keep(message, again);
         }
-        refuse_unknown(&request, out);
+        let called = self.calls_what(request.method, request.handler_id);
+        refuse(request.id, &gone.cause(&called), out);
         if let Ok(Effect::Create { id, .. }) = super::tracking::effect(&request, &message) {
             self.forget(&id, out);
         }
@@ -227,7 +256,8 @@ impl VirtualWorker {
         }
     }
 
-    fn lose_objects(&mut self, part: PartId, why: &str, out: &mut Vec<Output>) {
+    fn lose_objects(&mut self, part: PartId, gone: &Gone<'_>, out: &mut Vec<Output>) {
+        let cause: Arc<str> = gone.to_string().into();
         let mut observers = Vec::new();
         let mut transports = Vec::new();
         let mut on = self.objects.on(part);
@@ -238,7 +268,8 @@ impl VirtualWorker {
                 ObjectKind::RtpObserver => observers.push(id),
                 ObjectKind::Router | ObjectKind::WebRtcServer => {}
                 _ => {
-                    out.push(Output::Lost { kind, id: id.clone(), reason: why.to_owned() });
+                    out.push(Output::Lost { kind, id: id.clone(), reason: gone.why.to_owned() });
+                    self.lost.add(&id, &cause);
                     if kind == ObjectKind::Transport {
                         transports.push(id);
                     }
@@ -247,7 +278,7 @@ impl VirtualWorker {
         }
         for id in transports {
             self.tell_of_end(&id, out);
-            self.forget(&id, out);
+            self.forget_as(&id, CloseReason::PartLost, out);
         }
         for id in observers {
             self.move_observer(&id, out);

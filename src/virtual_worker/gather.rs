@@ -34,6 +34,20 @@ pub struct Gathers {
     by_id: BTreeMap<u64, Gather>,
 }
 
+impl Gathers {
+    /// Those that wait: their numbers here and in the library, and the parts that they wait for.
+    pub fn unanswered(
+        &self,
+    ) -> impl Iterator<Item = (u64, u32, impl Iterator<Item = PartId> + Clone)> {
+        self.by_id.iter().map(|(id, one)| (*id, one.library_id, one.left.iter().copied()))
+    }
+
+    /// Forgets one. Tells what was called.
+    pub fn give_up(&mut self, id: u64) -> Option<(Method, String)> {
+        self.by_id.remove(&id).map(|gather| (gather.method, gather.handler))
+    }
+}
+
 /// Why several answers give none.
 #[derive(Debug, thiserror::Error)]
 enum GatherError {

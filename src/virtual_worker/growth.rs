@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use super::{MAX_FAN_OUT, OnPartLost, Output, PartId, VirtualWorker, parts::Part, tracking};
+use super::{
+    MAX_FAN_OUT, OnPartLost, Output, PartId, VirtualWorker, deaths::Gone, parts::Part, tracking,
+};
 use crate::{
     channel::fbs::request::Method,
     placement::{
@@ -71,8 +73,10 @@ pub struct PartLoad {
     pub age: Duration,
     /// Its host is in the app's region.
     pub near: bool,
-    /// Its host drains or cannot be reached.
+    /// Its host cannot be reached.
     pub avoid: bool,
+    /// Its host means to leave.
+    pub drains: bool,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +85,7 @@ struct Known {
     cpu: Option<(u32, Duration)>,
     near: bool,
     avoid: bool,
+    drains: bool,
     recent: Recent,
 }
 
@@ -133,12 +138,12 @@ impl Growth {
         let Some(known) = self.known.get(&part) else { return Some(Room { cpu: 0, near: false }) };
         let measured = known.cpu.map_or(Some(0), |(cpu, at)| (now <= at + STALE).then_some(cpu))?;
         let cpu = measured.saturating_add(known.recent.cost(now));
-        (!known.avoid).then_some(Room { cpu, near: known.near })
+        (!known.avoid && !known.drains).then_some(Room { cpu, near: known.near })
     }
 
-    fn next(&self) -> Option<Duration> {
-        let closing = self.empty.values().min().map(|since| *since + LINGER);
-        self.look_at.into_iter().chain(closing).min()
+    /// Whether the part's host means to leave.
+    pub fn drains(&self, part: PartId) -> bool {
+        self.known.get(&part).is_some_and(|known| known.drains)
     }
 }
 
@@ -154,7 +159,24 @@ impl VirtualWorker {
             known.cpu = load.cpu.map(|cpu| (cpu, at)).or(known.cpu);
             known.near = load.near;
             known.avoid = load.avoid;
+            let drained = std::mem::replace(&mut known.drains, load.drains);
+            match (drained, load.drains) {
+                // What is empty already goes at once.
+                (false, true) => self.growth.look_at = Some(self.now),
+                // There may be room for more again.
+                (true, false) => self.parts.exhausted = false,
+                _ => {}
+            }
         }
+    }
+
+    /// That part unless its host means to leave, then another one if there is one that stays.
+    fn staying_or(&self, part: PartId) -> PartId {
+        let stays = |part: &PartId| self.parts.is_up(*part) && !self.growth.drains(*part);
+        if stays(&part) {
+            return part;
+        }
+        self.parts.open().into_iter().find(stays).unwrap_or_else(|| self.parts.up_or(part))
     }
 
     /// What the part that is being opened is for.
@@ -174,7 +196,7 @@ impl VirtualWorker {
             Policy::Scatter => return self.place_in_turn(router, out),
             // What the app sends and hears itself costs no network, and stays near the app's other
             // objects.
-            _ if method == Method::RouterCreateDirecttransport => self.parts.up_or(self.home),
+            _ if method == Method::RouterCreateDirecttransport => self.staying_or(self.home),
             policy => self.place_by_load(policy, router, method, server, out),
         };
         self.growth.placed(part, self.now);
@@ -248,7 +270,7 @@ impl VirtualWorker {
 
     /// Where what was meant for a part that did not open goes instead.
     pub(super) fn instead_of(&self, server: Option<&str>) -> PartId {
-        let anyone = self.parts.up_or(self.home);
+        let anyone = self.staying_or(self.home);
         if self.spread.policy == Policy::Scatter {
             return anyone;
         }
@@ -260,13 +282,13 @@ impl VirtualWorker {
 
     /// Ends parts that nothing was on for a while.
     pub(super) fn close_empty_parts(&mut self, out: &mut Vec<Output>) {
-        if !self.shrinks() {
-            return;
-        }
         if self.growth.look_at.is_some_and(|at| at <= self.now) {
             self.growth.look_at = None;
             let home = self.home;
             for part in self.parts.open().into_iter().filter(|part| *part != home) {
+                if self.linger(part).is_none() {
+                    continue;
+                }
                 if self.is_empty(part) {
                     self.growth.empty.entry(part).or_insert(self.now);
                 } else if self.objects.any_on(part) {
@@ -277,9 +299,8 @@ impl VirtualWorker {
                 }
             }
         }
-        let due = |since: &Duration| *since + LINGER <= self.now;
         let due: Vec<PartId> =
-            self.growth.empty.iter().filter(|(_, since)| due(since)).map(|(at, _)| *at).collect();
+            self.closings().filter(|(_, at)| *at <= self.now).map(|(part, _)| part).collect();
         for part in due {
             self.growth.empty.remove(&part);
             if self.is_empty(part) {
@@ -292,11 +313,27 @@ impl VirtualWorker {
 
     /// When [`VirtualWorker::close_empty_parts`] has something to do.
     pub(super) fn next_empty_part(&self) -> Option<Duration> {
-        self.growth.next().filter(|_| self.shrinks())
+        let closing = self.closings().map(|(_, at)| at).min();
+        let any = |_: &Duration| self.parts.open().iter().any(|part| self.linger(*part).is_some());
+        self.growth.look_at.filter(any).into_iter().chain(closing).min()
     }
 
-    fn shrinks(&self) -> bool {
-        !matches!(self.spread.policy, Policy::Home | Policy::Scatter) && !self.closing
+    /// When the parts that nothing is left on are to end.
+    fn closings(&self) -> impl Iterator<Item = (PartId, Duration)> {
+        let at = |(part, since): (&PartId, &Duration)| Some((*part, *since + self.linger(*part)?));
+        self.growth.empty.iter().filter_map(at)
+    }
+
+    /// How long a part stays once nothing is left on it; `None`: as long as its Worker.
+    fn linger(&self, part: PartId) -> Option<Duration> {
+        if self.closing || part == self.home {
+            None
+        } else if self.growth.drains(part) {
+            Some(Duration::ZERO)
+        } else {
+            let shrinks = !matches!(self.spread.policy, Policy::Home | Policy::Scatter);
+            shrinks.then_some(LINGER)
+        }
     }
 
     fn is_empty(&self, part: PartId) -> bool {
@@ -308,12 +345,14 @@ impl VirtualWorker {
     }
 
     fn close_part(&mut self, part: PartId, out: &mut Vec<Output>) {
+        let on = self.connection(part);
         let Some(Part::Open { .. }) = self.parts.remove(part) else { return };
         self.growth.forget(part);
         self.known.forget_part(part);
         // Only views of everything can wait for it.
-        let mut again = self.answer_for(part, out);
-        self.drop_pairs_of(part, &mut again, out);
+        let gone = Gone { on, why: "nothing was left on it" };
+        let mut again = self.answer_for(part, &gone, out);
+        self.drop_pairs_of(part, &gone, &mut again, out);
         out.push(Output::ClosePart(part));
         for message in again {
             self.request(message, out);

@@ -1,6 +1,9 @@
 //! The virtual worker: what the library takes for its mediasoup-worker. A state machine without
 //! I/O: messages in, messages out.
 
+mod calls;
+mod census;
+mod changes;
 mod closes;
 mod deaths;
 mod facts;
@@ -8,6 +11,7 @@ mod gather;
 mod growth;
 mod idle;
 mod known;
+mod lost;
 mod merge;
 mod objects;
 mod parts;
@@ -34,17 +38,23 @@ use std::{sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 
 pub use self::{
+    census::{Census, Counts, ObjectView, PartView, PipeView, RouterView},
+    changes::{CloseReason, ObjectChange},
     deaths::OnPartLost,
     growth::{PartLoad, Spread},
     objects::{Object, ObjectKind, Objects, PartId},
 };
 
 use self::{
+    calls::Calls,
+    census::Measured,
+    changes::Changes,
     facts::Facts,
     gather::Gathers,
     growth::Growth,
     idle::Naps,
     known::Known,
+    lost::LostObjects,
     parts::Parts,
     pipes::Pipes,
     refusals::{refuse, refuse_as, refuse_malformed},
@@ -112,8 +122,13 @@ pub struct VirtualWorker {
     gathers: Gathers,
     known: Known,
     growth: Growth,
+    calls: Calls,
+    lost: LostObjects,
     /// The settings that further parts start with.
     settings: Option<worker::UpdateSettingsRequest>,
+    /// What to tell those who watch.
+    changes: Changes,
+    measured: Measured,
     /// `WORKER_CLOSE` left.
     closing: bool,
     now: Duration,
@@ -139,7 +154,11 @@ impl VirtualWorker {
             gathers: Gathers::default(),
             known: Known::default(),
             growth: Growth::default(),
+            calls: Calls::default(),
+            lost: LostObjects::default(),
             settings: None,
+            changes: Changes::default(),
+            measured: Measured::default(),
             closing: false,
             now: Duration::ZERO,
         }
@@ -206,6 +225,7 @@ impl VirtualWorker {
                 return;
             }
         };
+        self.heard_of(part, out);
         match message.envelope() {
             Envelope::Response(response) => self.response(part, response, message, out),
             Envelope::Notification(notification) => {
@@ -258,6 +278,7 @@ impl VirtualWorker {
     }
 
     fn request(&mut self, message: Message, out: &mut Vec<Output>) {
+        self.calls.begin(self.now);
         if self.spreads() {
             return self.route(message, out);
         }
@@ -359,6 +380,7 @@ impl VirtualWorker {
             Some(Pending::Own(own)) => {
                 self.own_answer(part, own, response.accepted, &message, out);
             }
+            Some(Pending::Late) => {}
             None => out.push(Output::Diagnostic(format!(
                 "dropped an answer to request {} that nobody waits for",
                 response.id
@@ -431,6 +453,7 @@ impl VirtualWorker {
                 {
                     rewriting::learn(&self.book, host, id, &app.sockets, answer);
                 }
+                self.tell_new(id);
             }
             Effect::Close { id } => self.forget(id, out),
             Effect::None => {}
@@ -442,7 +465,12 @@ impl VirtualWorker {
 
     /// Drops an object and all that goes with it.
     fn forget(&mut self, id: &str, out: &mut Vec<Output>) {
+        self.forget_as(id, CloseReason::Closed, out);
+    }
+
+    fn forget_as(&mut self, id: &str, reason: CloseReason, out: &mut Vec<Output>) {
         let removed = self.objects.remove(id);
+        self.tell_gone(&removed, reason);
         for (id, object) in &removed {
             match object.kind {
                 ObjectKind::Transport => self.book.forget(id),
@@ -488,11 +516,13 @@ impl VirtualWorker {
         self.rest_pipes(out);
         self.end_shadows(out);
         self.close_empty_parts(out);
+        self.end_overdue_calls(out);
     }
 
     /// When [`VirtualWorker::tick`] has something to do, if it has.
     pub fn next_tick(&self) -> Option<Duration> {
-        let times = [self.next_rest(), self.next_shadow(), self.next_empty_part()];
+        let calls = self.next_look_at_calls();
+        let times = [self.next_rest(), self.next_shadow(), self.next_empty_part(), calls];
         times.into_iter().flatten().min()
     }
 }

@@ -36,6 +36,8 @@ pub struct Parts {
     by_id: BTreeMap<PartId, Part>,
     /// Those whose link is down: messages for them queue, and nobody else waits for them.
     down: BTreeSet<PartId>,
+    /// Those whose worker hangs, behind whatever link: the same goes for them.
+    silent: BTreeSet<PartId>,
     last: PartId,
     /// A start failed: no further ones are tried.
     pub exhausted: bool,
@@ -44,7 +46,8 @@ pub struct Parts {
 impl Parts {
     pub fn new(home: PartId, host: Host) -> Self {
         let by_id = BTreeMap::from([(home, Part::Open { host })]);
-        Self { by_id, down: BTreeSet::new(), last: home, exhausted: false }
+        let (down, silent) = (BTreeSet::new(), BTreeSet::new());
+        Self { by_id, down, silent, last: home, exhausted: false }
     }
 
     pub fn len(&self) -> usize {
@@ -72,9 +75,24 @@ impl Parts {
         if up { self.down.remove(&part) } else { self.is_open(part) && self.down.insert(part) }
     }
 
-    /// Whether the link to its worker is down.
+    /// Whether its worker cannot answer for now.
     pub fn is_down(&self, part: PartId) -> bool {
+        self.is_cut_off(part) || self.silent.contains(&part)
+    }
+
+    /// Whether the link to its worker is down.
+    pub fn is_cut_off(&self, part: PartId) -> bool {
         self.down.contains(&part)
+    }
+
+    /// Its worker hangs. True if that is news.
+    pub fn set_silent(&mut self, part: PartId) -> bool {
+        self.is_open(part) && self.silent.insert(part)
+    }
+
+    /// Its worker speaks. True if that is news.
+    pub fn end_silence(&mut self, part: PartId) -> bool {
+        !self.silent.is_empty() && self.silent.remove(&part)
     }
 
     /// Where something new may go.
@@ -98,6 +116,7 @@ impl Parts {
 
     pub fn remove(&mut self, part: PartId) -> Option<Part> {
         self.down.remove(&part);
+        self.silent.remove(&part);
         self.by_id.remove(&part)
     }
 
@@ -124,6 +143,15 @@ impl Parts {
         };
         let position = waiting.iter().position(makes_it)?;
         Some(waiting.remove(position))
+    }
+
+    /// Takes everything that waits for parts which are not open yet.
+    pub fn take_waiting(&mut self) -> Vec<Message> {
+        let take = |part: &mut Part| match part {
+            Part::Opening { waiting, .. } => std::mem::take(waiting),
+            Part::Open { .. } => Vec::new(),
+        };
+        self.by_id.values_mut().flat_map(take).collect()
     }
 
     /// What a part that is not open yet is for.
@@ -153,7 +181,8 @@ impl VirtualWorker {
         // The first one leaves home at once: scattering is there to try that.
         facts.turn += 1;
         let turn = facts.turn;
-        let usable = self.parts.usable();
+        let mut usable = self.parts.usable();
+        usable.retain(|part| !self.growth.drains(*part));
         let more = match self.spread.max_parts.checked_sub(self.parts.len()) {
             Some(more) if !self.parts.exhausted => more,
             _ => 0,

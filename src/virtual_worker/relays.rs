@@ -36,6 +36,11 @@ impl VirtualWorker {
         if self.parts.is_up(to) && feeds.iter().any(|(_, feed)| reached(feed)) {
             feeds.retain(|(_, feed)| reached(feed));
         }
+        // Nor is a relay whose host means to leave taken where another will do.
+        let stays = |feed: &Feed| feed.from == origin || !self.growth.drains(feed.from);
+        if feeds.iter().any(|(_, feed)| stays(feed)) {
+            feeds.retain(|(_, feed)| stays(feed));
+        }
         let near = feeds.iter().filter(|(_, feed)| !self.crosses(feed.from, to)).copied();
         let near: Vec<_> = near.collect();
         let feeds = if near.is_empty() { feeds } else { near };

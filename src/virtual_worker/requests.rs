@@ -17,6 +17,8 @@ pub enum Pending {
     Taken(Box<AppRequest>, String),
     /// The core asked.
     Own(Own),
+    /// The library was told that there is none.
+    Late,
 }
 
 /// One request of the library on one part.
@@ -80,6 +82,26 @@ impl Requests {
         let of_the_app =
             |pending: &Pending| matches!(pending, Pending::App(_) | Pending::Taken(..));
         self.pending.iter().any(|((on, _), pending)| *on == part && of_the_app(pending))
+    }
+
+    /// The requests of the library that one part is to answer alone.
+    pub fn of_the_app(&self) -> impl Iterator<Item = (PartId, u32, &AppRequest)> {
+        self.pending.iter().filter_map(|((part, number), pending)| match pending {
+            Pending::App(app) | Pending::Taken(app, _) => Some((*part, *number, app.as_ref())),
+            Pending::Piece(_) | Pending::Own(_) | Pending::Late => None,
+        })
+    }
+
+    /// Takes such a request back. Its answer will be dropped.
+    pub fn give_up(&mut self, part: PartId, number: u32) -> Option<Box<AppRequest>> {
+        let pending = self.pending.get_mut(&(part, number))?;
+        match std::mem::replace(pending, Pending::Late) {
+            Pending::App(app) | Pending::Taken(app, _) => Some(app),
+            other => {
+                *pending = other;
+                None
+            }
+        }
     }
 
     pub fn len(&self) -> usize {

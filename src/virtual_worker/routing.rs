@@ -33,6 +33,15 @@ pub fn refuse_unknown(request: &RequestEnvelope<'_>, out: &mut Vec<Output>) {
 }
 
 impl VirtualWorker {
+    /// Answers a request to an object that is not there, with what became of it if that is known.
+    fn refuse_gone(&self, request: &RequestEnvelope<'_>, out: &mut Vec<Output>) {
+        let mut reason = not_found(request);
+        if let Some(why) = self.lost.why(request.handler_id) {
+            reason = format!("{reason}: {why}");
+        }
+        refuse_as(ErrorKind::NotFoundError, request.id, &reason, out);
+    }
+
     pub(super) fn route(&mut self, message: Message, out: &mut Vec<Output>) {
         let Envelope::Request(request) = message.envelope() else { return };
         if self.answers_key_frame(&request, out) {
@@ -48,7 +57,7 @@ impl VirtualWorker {
             }
             Some(object) => object.part,
             None if method::is_worker_method(request.method) => self.home,
-            None => return refuse_unknown(&request, out),
+            None => return self.refuse_gone(&request, out),
         };
         let effect = match tracking::effect(&request, &message) {
             Ok(effect) => effect,

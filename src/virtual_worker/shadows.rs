@@ -57,6 +57,16 @@ impl Shadows {
         self.by_consumer.remove(consumer).map(|shadow| shadow.held).unwrap_or_default()
     }
 
+    /// The app's resumes that wait: of which consumer, and where it lives.
+    pub fn held(&self) -> impl Iterator<Item = (&str, PartId, &[Message])> {
+        self.by_consumer.iter().map(|(id, one)| (id.as_str(), one.part, one.held.as_slice()))
+    }
+
+    /// Those of one consumer.
+    pub fn held_of(&mut self, consumer: &str) -> Option<&mut Vec<Message>> {
+        self.by_consumer.get_mut(consumer).map(|shadow| &mut shadow.held)
+    }
+
     /// Notes that the consume leaves. True if it is a paused one.
     pub fn sent(&mut self, consumer: &str) -> bool {
         self.by_consumer.get_mut(consumer).is_some_and(|shadow| {

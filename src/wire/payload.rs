@@ -84,7 +84,8 @@ pub struct Spawned {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SpawnFailure {
-    /// `spawn`, `noBinary`, `wrongSettings`, `incompatible`, `full`; others mean `unreachable`.
+    /// `spawn`, `noBinary`, `wrongSettings`, `incompatible`, `unauthorized`, `full`, `draining`;
+    /// others mean `unreachable`.
     pub code: String,
     pub message: String,
     /// With `spawn`: the path that could not be started.
@@ -115,6 +116,7 @@ impl From<SpawnError> for SpawnFailure {
             SpawnError::Unauthorized(message) => failure("unauthorized", message),
             SpawnError::Unreachable(message) => failure("unreachable", message),
             SpawnError::Full(message) => failure("full", message),
+            SpawnError::Draining(message) => failure("draining", message),
         }
     }
 }
@@ -129,6 +131,7 @@ impl From<SpawnFailure> for SpawnError {
             ("incompatible", ..) => Self::Incompatible(Incompatibility::told(message)),
             ("unauthorized", ..) => Self::Unauthorized(message),
             ("full", ..) => Self::Full(message),
+            ("draining", ..) => Self::Draining(message),
             _ => Self::Unreachable(message),
         }
     }
@@ -179,6 +182,9 @@ pub struct LoadReport {
     /// What every other worker takes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<u32>,
+    /// It takes no new workers and means to leave.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
 }
 
 /// DRAIN: the agent takes no new workers and means to leave.

@@ -48,9 +48,15 @@ fn any_control() -> impl Strategy<Value = Body> {
         any::<u64>().prop_map(Body::Ack),
         any::<u64>().prop_map(Body::Ping),
         any::<u64>().prop_map(Body::Pong),
-        (any::<usize>(), any::<usize>(), vec(any::<(u32, u32)>(), 0..5), vec(any::<u32>(), 0..5))
-            .prop_map(|(workers, max_workers, own, others)| {
-                Body::Load(LoadReport { workers, max_workers, own, others })
+        (
+            any::<usize>(),
+            any::<usize>(),
+            vec(any::<(u32, u32)>(), 0..5),
+            vec(any::<u32>(), 0..5),
+            any::<bool>()
+        )
+            .prop_map(|(workers, max_workers, own, others, draining)| {
+                Body::Load(LoadReport { workers, max_workers, own, others, draining })
             }),
         (any::<bool>(), option::of(any::<u64>())).prop_map(|(draining, deadline_ms)| Body::Drain(
             DrainNotice { draining, deadline_ms, reason: None }

@@ -202,6 +202,7 @@ impl Fleet {
                 age: Duration::ZERO,
                 near: false,
                 avoid: false,
+                drains: roll(8) == 0,
             })
             .collect();
         self.dice = Some(dice);

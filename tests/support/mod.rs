@@ -171,6 +171,11 @@ impl Memory {
             dials: watch::Sender::new(0),
         })
     }
+
+    /// The agent that answers now.
+    pub fn server(&self) -> Server {
+        self.server.0.lock().clone()
+    }
 }
 
 impl Dial for Memory {

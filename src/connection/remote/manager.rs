@@ -26,6 +26,9 @@ const REFUSALS: u32 = 2;
 /// A link that lasted less counts as a failed attempt: the next one waits.
 const LASTING: Duration = Duration::from_secs(1);
 
+/// The longest pause between two attempts to resume a session, however many failed.
+const RESUME_PAUSE: Duration = Duration::from_secs(1);
+
 /// The owner of one connection.
 pub(super) struct Manager {
     shared: Arc<Shared>,
@@ -121,6 +124,7 @@ impl Manager {
             }
             Err(problem) => {
                 tracing::debug!(url = %shared.options.url, %problem, "no connection");
+                shared.history.dial_failed();
                 self.failures = self.failures.saturating_add(1);
                 self.note_refusal(&problem);
                 if problem.is_final() {
@@ -203,11 +207,14 @@ impl Manager {
 
     /// Ends what lived in a session. Spawns that it did not answer may be asked of the next, once.
     fn bury(&mut self, mut session: Session, reason: &str) {
+        self.shared.history.session_lost();
+        self.shared.session_lost(reason);
         let error = SpawnError::Unreachable(reason.to_owned());
         for spawn in session.lose(reason) {
             if spawn.second {
                 let _ = spawn.reply.send(Err(error.clone()));
             } else {
+                self.shared.history.spawn_retried();
                 park(&mut self.waiting, Spawn { second: true, ..spawn });
             }
         }
@@ -264,7 +271,9 @@ impl Manager {
     }
 
     fn announce(&self, welcome: Arc<Welcome>, resumed: bool) {
+        self.shared.set_draining(welcome.load.draining);
         self.shared.load.send_replace(Some(welcome.load.clone()));
+        self.shared.history.welcomed(Arc::clone(&welcome), resumed);
         let mut host = self.shared.host.lock();
         if !resumed {
             *host = Host::default();
@@ -305,7 +314,9 @@ impl Manager {
         let url = &self.shared.options.url;
         let reason = format!("agent {url}: {lost}");
         tracing::warn!(reason, "the session is lost");
+        self.shared.history.session_lost();
         self.shared.state.send_replace(ConnectionState::Disconnected);
+        self.shared.session_lost(&reason);
         session.end(&reason);
         self.failures = self.failures.saturating_add(1);
         self.back_off(DialError::Unreachable(format!("{url}: {lost}"))).await
@@ -315,7 +326,13 @@ impl Manager {
     async fn back_off(&mut self, problem: DialError) -> Woken {
         self.shared.status.send_replace(Status::Connecting(Some(problem)));
         self.look();
-        let pause = sleep(self.shared.options.backoff.wait(self.failures.max(1)));
+        let backoff = &self.shared.options.backoff;
+        let failures = self.failures.max(1);
+        let pause = sleep(match self.session {
+            // Workers wait for the link: the next attempt must not be far away.
+            Some(_) => backoff.wait_at_most(failures, RESUME_PAUSE),
+            None => backoff.wait(failures),
+        });
         tokio::pin!(pause);
         loop {
             match self.meanwhile(pause.as_mut()).await {

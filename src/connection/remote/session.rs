@@ -54,7 +54,8 @@ impl Session {
         welcome: Arc<Welcome>,
         peer: Option<SocketAddr>,
     ) -> Self {
-        let (outbound, exchange) = Exchange::new();
+        let (outbound, exchange) = Exchange::metered(Arc::clone(&shared.history.meter));
+        shared.history.session_opened(&exchange);
         let stall = shared.options.timing.stall;
         let workers = Workers::new(Arc::clone(&shared), Arc::clone(&welcome), outbound, stall);
         Self { shared, welcome, exchange, workers, peer }
@@ -162,12 +163,12 @@ impl Session {
                 host.load.others.clone_from(&report.others);
                 host.measured_at = Some(Instant::now());
                 drop(host);
+                self.shared.set_draining(report.draining);
                 self.shared.load.send_replace(Some(report));
                 Ok(())
             }
             Body::Drain(notice) => {
-                tracing::info!(url = %self.shared.options.url, draining = notice.draining, "drain");
-                self.shared.host.lock().load.draining = notice.draining;
+                self.shared.set_draining(notice.draining);
                 Ok(())
             }
             _ => self.workers.receive(frame).await,

@@ -214,6 +214,7 @@ impl Workers {
                 SpawnError::Incompatible(Incompatibility { message: tell(why.message), ..why })
             }
             SpawnError::Full(message) => SpawnError::Full(tell(message)),
+            SpawnError::Draining(message) => SpawnError::Draining(tell(message)),
             SpawnError::Unauthorized(message) => SpawnError::Unauthorized(tell(message)),
             SpawnError::Unreachable(message) => SpawnError::Unreachable(tell(message)),
             // The library expects mediasoup's own words for these two.

@@ -6,14 +6,15 @@ mod machine;
 mod parts;
 #[cfg(test)]
 mod tests;
+mod watching;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -24,10 +25,12 @@ use self::{
 pub use self::{
     machine::Machine,
     parts::{Measured, OPEN_TIMEOUT, Opened, PartSource},
+    watching::{PartReport, QUESTIONS, Question, Report, Tell, Watch},
 };
 use crate::{
     channel::framing::{FrameReader, FramingError},
     connection::{Exit, WorkerCommand, WorkerEvent},
+    monitor::Tally,
     queue::{self, TrySendError},
     quiet_writer::QuietWriter,
     virtual_worker::{Fate, Output, PartId},
@@ -93,6 +96,7 @@ pub struct Ends<M> {
     pub stdio: queue::Sender<Stdio>,
     /// Where to tell which processes of this host are at work, whenever that changes.
     pub local_pids: Option<watch::Sender<Vec<u32>>>,
+    pub watch: Watch,
 }
 
 struct Relay<M> {
@@ -108,16 +112,26 @@ struct Relay<M> {
     parts: Parts,
     machine: M,
     began: Instant,
+    /// Turns whenever a host begins to drain, or stays after all.
+    drains: Option<watch::Receiver<()>>,
     /// When the virtual worker was told the loads of its parts.
     loads_told: Option<Instant>,
     outputs: Vec<Output>,
     stdio: queue::Sender<Stdio>,
     local_pids: Option<watch::Sender<Vec<u32>>>,
+    tally: Arc<Tally>,
+    tell: Option<Tell>,
+    /// Where each part lives or lived.
+    connections: HashMap<PartId, String>,
+    /// Those who wait for what goes through the pipes.
+    measuring: Vec<oneshot::Sender<()>>,
 }
 
 /// Runs until the virtual worker is gone and everything it said is with the library.
 pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
-    let Ends { library, machine, home, source, mut control, stdio, local_pids } = ends;
+    let Ends { library, machine, home, source, mut control, stdio, local_pids, watch } = ends;
+    let Watch { mut questions, tally, tell } = watch;
+    let connections = HashMap::from([(machine.home(), home.host.key.clone())]);
     let mut relay = Relay {
         library,
         reader: FrameReader::default(),
@@ -125,6 +139,7 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
         writing: true,
         closing: false,
         out: BytesMut::new(),
+        drains: source.as_ref().map(|source| source.drains()),
         parts: Parts::new(machine.home(), home, source),
         machine,
         began: Instant::now(),
@@ -132,6 +147,10 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
         outputs: Vec::new(),
         stdio,
         local_pids,
+        tally,
+        tell,
+        connections,
+        measuring: Vec::new(),
     };
     let mut control_open = true;
     let mut alarm = std::pin::pin!(sleep_until(relay.began));
@@ -156,6 +175,11 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
                     None
                 }
             },
+            // Cancel-safe: a question that is not taken stays in the channel.
+            Some(question) = questions.recv() => {
+                relay.answer(question);
+                None
+            }
             // Cancel-safe: what is under way stays with the parts.
             step = relay.parts.next(room) => relay.step(step),
             // Cancel-safe: what was read is in the buffer. Some requests are answered here, and a
@@ -173,6 +197,11 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
                 relay.write_library();
                 None
             }
+            // Cancel-safe: a change that is not seen stays one.
+            () = turned(&mut relay.drains) => {
+                relay.drains_changed();
+                None
+            }
             // Cancel-safe: a moment in time.
             () = &mut alarm, if due.is_some() => {
                 alarm_at = None;
@@ -183,6 +212,7 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
             }
         };
         if let Some(exit) = ended {
+            relay.tell_ends(&exit);
             relay.last_words().await;
             return exit;
         }
@@ -192,20 +222,15 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
 impl<M: Machine> Relay<M> {
     /// When something must happen by itself.
     fn next_due(&mut self, read: bool) -> Option<Instant> {
-        if !self.parts.can_grow() {
-            return None;
-        }
         let tick = self.machine.next_tick().map(|after| self.began + after);
-        let strike = self.parts.next_strike(read);
+        let strike = if self.parts.can_grow() { self.parts.next_strike(read) } else { None };
         tick.into_iter().chain(strike).min()
     }
 
     /// Tells the virtual worker the time, before anything that it may date by it.
     fn tick(&mut self) {
-        if self.parts.can_grow() {
-            self.machine.tick(self.began.elapsed(), &mut self.outputs);
-            self.settle();
-        }
+        self.machine.tick(self.began.elapsed(), &mut self.outputs);
+        self.settle();
     }
 
     /// Tells the virtual worker the loads of its parts, before the library may ask for something
@@ -213,11 +238,22 @@ impl<M: Machine> Relay<M> {
     fn tell_loads(&mut self) {
         let now = Instant::now();
         let old = self.loads_told.is_none_or(|told| now - told >= LOADS_EVERY);
-        if self.parts.can_grow() && old {
+        let drains =
+            self.drains.as_ref().is_some_and(|drains| drains.has_changed().is_ok_and(|is| is));
+        if self.parts.can_grow() && (old || drains) {
             self.loads_told = Some(now);
             let loads = self.parts.loads();
             self.machine.part_loads(&loads);
         }
+    }
+
+    /// A host means to leave, or stays after all: that says what is to be done with its parts.
+    fn drains_changed(&mut self) {
+        self.loads_told = None;
+        self.tick();
+        self.tell_loads();
+        self.tick();
+        self.write_library();
     }
 
     /// Only signals that end a worker get here.
@@ -248,8 +284,10 @@ impl<M: Machine> Relay<M> {
             }
             Step::Opened(part, Ok(opened)) => {
                 let host = opened.host.clone();
+                self.note_connection(part, host.key.clone());
                 self.parts.opened(part, opened);
                 self.tell_local_pids();
+                self.tally.part_opened();
                 self.tick();
                 self.machine.part_opened(part, host, &mut self.outputs);
                 self.settle();
@@ -258,6 +296,7 @@ impl<M: Machine> Relay<M> {
             }
             Step::Opened(part, Err(why)) => {
                 self.parts.remove(part);
+                self.tally.part_failed();
                 self.tick();
                 self.machine.part_failed(part, &why, &mut self.outputs);
                 self.settle();
@@ -313,11 +352,18 @@ impl<M: Machine> Relay<M> {
             return leads.then_some(exit);
         }
         let fate = self.machine.part_died(part, &in_words(&exit), &mut self.outputs);
+        if let (Fate::Dies, Exit::Lost(why)) = (fate, &exit) {
+            // mediasoup would only say that the channel is closed.
+            self.machine.lose_calls(why, &mut self.outputs);
+        }
         self.settle();
         self.write_library();
         match fate {
             Fate::Dies => Some(exit),
-            Fate::LivesOn => None,
+            Fate::LivesOn => {
+                self.tally.part_lost();
+                None
+            }
         }
     }
 
@@ -341,6 +387,7 @@ impl<M: Machine> Relay<M> {
         self.tick();
         self.tell_loads();
         while let Some(bytes) = self.reader.next()? {
+            self.tally.called(&bytes);
             self.machine.library_said(bytes, &mut self.outputs);
             self.settle();
         }
@@ -355,6 +402,7 @@ impl<M: Machine> Relay<M> {
             match output {
                 Output::Lost { kind, id, reason } => losses.add(kind, id, reason),
                 Output::Library(bytes) => {
+                    self.tally.answered(&bytes);
                     if self.writing {
                         self.out.extend_from_slice(&bytes);
                     }
@@ -373,6 +421,7 @@ impl<M: Machine> Relay<M> {
         if let Some(line) = losses.line() {
             self.remark(&line);
         }
+        self.tell_changes();
     }
 
     fn write_library(&mut self) {
@@ -418,6 +467,7 @@ impl<M: Machine> Relay<M> {
 
     /// Nobody waits for this virtual worker any more: kills its workers and sees them gone.
     async fn abandon(mut self) -> Exit {
+        self.tell_ends(&Exit::Signal(SIGKILL));
         self.parts.remove_opening();
         let leader = self.parts.leader();
         for part in self.parts.ids() {
@@ -446,6 +496,18 @@ impl<M: Machine> Relay<M> {
         let _ = timeout(FAREWELL, gone).await;
         end
     }
+}
+
+/// Resolves with each turn. Cancel-safe: one that is not seen stays.
+async fn turned(drains: &mut Option<watch::Receiver<()>>) {
+    if let Some(receiver) = drains {
+        if receiver.changed().await.is_ok() {
+            return;
+        }
+        // Nobody will turn it any more.
+        *drains = None;
+    }
+    std::future::pending().await
 }
 
 fn in_words(exit: &Exit) -> String {

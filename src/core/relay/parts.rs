@@ -8,8 +8,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
+use super::watching::PartReport;
 use crate::{
     addresses::book::Host,
     channel::framing::MESSAGE_MAX,
@@ -52,6 +56,11 @@ pub trait PartSource: Send + Sync {
     fn load_of(&self, _place: &Place, _pid: u32) -> Option<Measured> {
         None
     }
+
+    /// Turns whenever a host begins to drain, or stays after all.
+    fn drains(&self) -> watch::Receiver<()> {
+        watch::channel(()).1
+    }
 }
 
 /// What a connection tells of one worker.
@@ -62,8 +71,10 @@ pub struct Measured {
     pub age: Duration,
     /// Its host is in the app's region.
     pub near: bool,
-    /// Its host drains or cannot be reached.
+    /// Its host cannot be reached.
     pub avoid: bool,
+    /// Its host means to leave.
+    pub drains: bool,
 }
 
 /// What happened to a part.
@@ -131,11 +142,29 @@ impl Parts {
     pub fn loads(&self) -> Vec<PartLoad> {
         let load = |part: &Part| {
             let (Link::Open(link), Some(source)) = (&part.link, &self.source) else { return None };
-            let Measured { cpu, age, near, avoid } =
+            let Measured { cpu, age, near, avoid, drains } =
                 source.load_of(link.place.as_ref()?, link.pid)?;
-            Some(PartLoad { part: part.id, cpu, age, near, avoid })
+            Some(PartLoad { part: part.id, cpu, age, near, avoid, drains })
         };
         self.list.iter().filter_map(load).collect()
+    }
+
+    /// What there is to tell of each worker.
+    pub fn report(&self) -> Vec<PartReport> {
+        let report = |part: &Part| {
+            let (pid, held) = match &part.link {
+                Link::Open(link) => (Some(link.pid), link.commands.held()),
+                Link::Opening(_) => (None, 0),
+            };
+            PartReport {
+                part: part.id,
+                connection: part.connection.clone(),
+                pid,
+                reachable: part.reachable,
+                queued_bytes: part.waiting_bytes + held,
+            }
+        };
+        self.list.iter().map(report).collect()
     }
 
     /// Starts a worker for a further part.

@@ -66,6 +66,18 @@ async fn what_is_said_to_a_part_that_opens_waits_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_that_begins_to_drain_is_told_at_once() {
+    let mut bench = Bench::new(Vec::new());
+    bench.say("listen").await;
+    assert!(bench.silent().await, "nobody needs loads in between");
+    for _ in 0..2 {
+        bench.turn_drains();
+        assert_eq!(bench.hear().await, "loads");
+        assert!(bench.silent().await, "once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_part_that_cannot_be_had_fails_and_nothing_else() {
     let mut bench = Bench::new(vec![Plan::Fail("all hosts are full"), Plan::Never]);
     let began = Instant::now();

@@ -1,6 +1,6 @@
 //! Random programs in any interleaving: every request is answered once and nothing is left behind.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use super::{
     bodies::{self, Media},
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     channel::method::Method,
     placement::Policy,
-    virtual_worker::{Fate, PartId, PartLoad, Spread},
+    virtual_worker::{Fate, ObjectChange, PartId, PartLoad, Spread, pipes},
 };
 
 /// Other seeds for long runs.
@@ -49,19 +49,35 @@ fn let_loads_change(fleet: &mut Fleet, dice: &mut Dice) {
         age: Duration::from_secs(dice.roll(7)),
         near: dice.roll(2) == 0,
         avoid: dice.roll(8) == 0,
+        drains: dice.roll(8) == 0,
     };
     let loads: Vec<PartLoad> = fleet.mocks.keys().map(load).collect();
     fleet.worker.part_loads(&loads);
 }
 
-fn play(seed: u64, deaths: bool, policy: Policy) -> usize {
+/// A worker hangs behind a good link, or speaks again.
+fn let_one_hang(fleet: &mut Fleet, dice: &mut Dice) {
+    if fleet.held.is_empty() {
+        fleet.held.insert(PartId(u32::try_from(dice.roll(3)).expect("small")));
+    } else {
+        fleet.held.clear();
+    }
+}
+
+fn play(seed: u64, deaths: bool, hangs: bool, policy: Policy) -> usize {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut fleet = spread(&mut dice, policy);
     fleet.slow = dice.roll(2) == 0;
+    if hangs {
+        fleet.worker = fleet.worker.with_call_timeout(Some(Duration::from_secs(5)));
+    }
     let mut asked = vec![fleet.ask(Method::WorkerCreateRouter, "", bodies::create_router("r"))];
     for _ in 0..90 {
-        if policy != Policy::Scatter && dice.roll(3) == 0 {
+        if dice.roll(3) == 0 {
             let_loads_change(&mut fleet, &mut dice);
+        }
+        if hangs && dice.roll(6) == 0 {
+            let_one_hang(&mut fleet, &mut dice);
         }
         let (t, p, c) = (dice.roll(6), dice.roll(3), dice.roll(5));
         let (transport, producer) = (format!("t{t}"), format!("p{p}"));
@@ -117,6 +133,7 @@ fn play(seed: u64, deaths: bool, policy: Policy) -> usize {
             19 => (Method::ConsumerResume, consumer, None),
             20 => {
                 fleet.pass(Duration::from_secs(1 + 10 * dice.roll(2)));
+                fleet.measure_pipes();
                 continue;
             }
             _ => {
@@ -139,6 +156,7 @@ fn play(seed: u64, deaths: bool, policy: Policy) -> usize {
             _ => {}
         }
     }
+    fleet.held.clear();
     if dice.roll(2) == 0 {
         fleet.settle();
     }
@@ -162,21 +180,45 @@ fn check(mut fleet: Fleet, asked: Vec<u32>, seed: u64, deaths: bool) -> usize {
     assert!(fleet.worker.resyncs.is_empty(), "seed {seed}");
     assert_eq!(fleet.worker.next_tick(), None, "seed {seed}");
     assert_eq!(fleet.worker.requests_under_way(), 0, "seed {seed}");
+    assert!(!fleet.worker.measuring(), "seed {seed}");
+    check_changes(&fleet.worker.take_changes(), seed);
     assert!(fleet.mocks.contains_key(&HOME) || deaths);
     fleet.closed.len()
+}
+
+/// Whoever watches saw every object come before it went, and saw all of them go.
+fn check_changes(changes: &[ObjectChange], seed: u64) {
+    let mut open = HashSet::new();
+    for change in changes {
+        let id = change.id.as_str();
+        assert!(!pipes::is_own(id), "seed {seed}: {change:?}");
+        assert_eq!(change.router.as_deref(), Some("r"), "seed {seed}: {change:?}");
+        let fits = if change.closed.is_none() { open.insert(id) } else { open.remove(id) };
+        assert!(fits, "seed {seed}: {change:?} of {changes:?}");
+    }
+    assert!(open.is_empty(), "seed {seed}: {open:?}");
 }
 
 #[test]
 fn nothing_is_left_behind() {
     for seed in first_seed()..=first_seed() + 150 {
-        play(seed, false, Policy::Scatter);
+        play(seed, false, false, Policy::Scatter);
     }
 }
 
 #[test]
 fn nothing_is_left_behind_by_deaths() {
     for seed in first_seed()..=first_seed() + 150 {
-        play(seed, true, Policy::Scatter);
+        play(seed, true, false, Policy::Scatter);
+    }
+}
+
+#[test]
+fn nothing_is_left_behind_by_workers_that_hang() {
+    for seed in first_seed()..=first_seed() + 100 {
+        play(seed, false, true, Policy::Scatter);
+        play(seed, true, true, Policy::Scatter);
+        play(seed, false, true, Policy::Pack);
     }
 }
 
@@ -191,7 +233,7 @@ fn nothing_is_left_behind_by_growing_and_shrinking() {
         (false, Policy::Region),
     ] {
         for seed in first_seed()..=first_seed() + 60 {
-            closed += play(seed, deaths, policy);
+            closed += play(seed, deaths, false, policy);
         }
     }
     assert!(closed > 10, "parts shrink in these programs: {closed}");

@@ -183,8 +183,9 @@ fn what_is_in_flight_to_a_lost_part_is_made_elsewhere_where_it_can_be() {
     fleet.kill(PartId(1));
     assert!(fleet.answer(create).expect("an answer").is_ok());
     let (class, reason) = fleet.answer(produce).expect("an answer").expect_err("w0 is gone");
-    assert_eq!(class, "NotFoundError");
-    assert!(reason.ends_with("ID w0 not found [method:transport.produce]"), "{reason}");
+    assert_eq!(class, "Error");
+    assert!(reason.starts_with("transport.produce of Transport w0 on ws://10.0.0.3: "), "{reason}");
+    assert!(reason.ends_with("is gone: killed"), "{reason}");
     assert_eq!(fleet.answer(close), Some(Ok(None)), "it is gone, as asked");
     fleet.ok(Method::TransportDump, "w3", None);
     fleet.ok(Method::WorkerCloseRouter, "", bodies::close_router("r"));

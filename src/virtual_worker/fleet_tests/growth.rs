@@ -34,6 +34,7 @@ impl Fleet {
             age: Duration::ZERO,
             near: false,
             avoid: false,
+            drains: false,
         };
         self.worker.part_loads(&loads.iter().map(load).collect::<Vec<_>>());
     }
@@ -152,8 +153,14 @@ fn a_stale_or_leaving_part_is_left_out() {
     fleet.tick(at(16));
     fleet.measure(&[(HOME, 700)]);
     assert_eq!(fleet.transport("w2"), TWO, "six are");
-    let leaving =
-        PartLoad { part: TWO, cpu: Some(0), age: Duration::ZERO, near: false, avoid: true };
+    let leaving = PartLoad {
+        part: TWO,
+        cpu: Some(0),
+        age: Duration::ZERO,
+        near: false,
+        avoid: true,
+        drains: false,
+    };
     fleet.worker.part_loads(&[leaving]);
     assert_eq!(fleet.transport("w3"), HOME, "nobody else is left");
     let old = PartLoad { part: ONE, cpu: Some(5), age: at(6), ..leaving };

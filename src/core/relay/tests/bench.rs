@@ -12,7 +12,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::super::{ControlEvent, Ends, LibraryEnd, Machine, Opened, PartSource, STDIO_LIMIT, run};
+use super::super::{
+    ControlEvent, Ends, LibraryEnd, Machine, Opened, PartSource, STDIO_LIMIT, Watch, run,
+};
 use crate::{
     addresses::{HostAddresses, PortPolicy, book::Host},
     channel::framing::FrameReader,
@@ -20,7 +22,7 @@ use crate::{
     placement::Wish,
     queue,
     quiet_writer::QuietWriter,
-    virtual_worker::{Fate, Output, PartId},
+    virtual_worker::{Fate, Output, PartId, PartLoad},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -109,9 +111,14 @@ pub enum Plan {
 struct Plans {
     plans: Mutex<VecDeque<Plan>>,
     taken: Mutex<Vec<Vec<String>>>,
+    drains: watch::Sender<()>,
 }
 
 impl PartSource for Plans {
+    fn drains(&self) -> watch::Receiver<()> {
+        self.drains.subscribe()
+    }
+
     fn open(&self, taken: &[String], _: Wish) -> BoxFuture<'static, Result<Opened, String>> {
         self.taken.lock().push(taken.to_vec());
         let plan = self.plans.lock().pop_front();
@@ -135,6 +142,8 @@ struct Script {
     survives_home: bool,
     now: Duration,
     wake: Option<Duration>,
+    /// Whether loads were told since the library listens for that.
+    loads: Option<bool>,
 }
 
 fn say(text: &str, out: &mut Vec<Output>) {
@@ -159,6 +168,7 @@ impl Machine for Script {
             ("to", Some(id), Some(text)) => {
                 out.push(Output::Worker(part(id), frame(text).freeze()));
             }
+            ("listen", None, None) => self.loads = Some(false),
             ("survive", None, None) => self.survives_home = true,
             ("wake", Some(after), None) => {
                 self.wake = Some(self.now + Duration::from_millis(after.parse().unwrap()));
@@ -200,10 +210,18 @@ impl Machine for Script {
             self.wake = None;
             say("awake", out);
         }
+        if self.loads == Some(true) {
+            self.loads = Some(false);
+            say("loads", out);
+        }
     }
 
     fn next_tick(&self) -> Option<Duration> {
         self.wake
+    }
+
+    fn part_loads(&mut self, _: &[PartLoad]) {
+        self.loads = self.loads.map(|_| true);
     }
 }
 
@@ -240,7 +258,11 @@ impl Bench {
         let (control, events) = mpsc::channel(4);
         let (stdio, _) = queue::bounded(STDIO_LIMIT);
         let (pids, local_pids) = watch::channel(Vec::new());
-        let source = Arc::new(Plans { plans: Mutex::new(plans.into()), taken: Mutex::default() });
+        let source = Arc::new(Plans {
+            plans: Mutex::new(plans.into()),
+            taken: Mutex::default(),
+            drains: watch::Sender::new(()),
+        });
         let relay = tokio::spawn(run(Ends {
             library: LibraryEnd { input: relay_input, output: relay_output },
             machine: Script::default(),
@@ -249,6 +271,7 @@ impl Bench {
             control: events,
             stdio,
             local_pids: Some(pids),
+            watch: Watch::nobody(),
         }));
         Self {
             input: Some(input),
@@ -298,6 +321,11 @@ impl Bench {
     /// The connections that were told to be taken, for every part that was asked for.
     pub fn taken(&self) -> Vec<Vec<String>> {
         self.source.taken.lock().clone()
+    }
+
+    /// A host begins to drain, or stays after all.
+    pub fn turn_drains(&self) {
+        self.source.drains.send_replace(());
     }
 
     pub fn local_pids(&self) -> Vec<u32> {
