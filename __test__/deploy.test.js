@@ -158,7 +158,7 @@ test('there is time for the drain before the agent is killed', () => {
 });
 
 test('Kubernetes: readiness is apart from liveness', () => {
-  const port = Number(/--metrics=.*:(\d+)/.exec(container.args.join(' '))?.[1]);
+  const port = Number(/--metrics=\S+:(\d+)/.exec(container.args.join(' '))?.[1]);
   const metrics = container.ports.find(
     (/** @type {{ name: string }} */ one) => one.name === 'metrics',
   );
@@ -203,7 +203,7 @@ test('Kubernetes: the node’s network, one agent a node, no rights, secrets fro
 
 test('Kubernetes: the Service is headless and selects the agents by the port that they listen on', () => {
   const service = object('Service').spec;
-  const port = Number(/--listen=.*:(\d+)/.exec(container.args.join(' '))?.[1]);
+  const port = Number(/--listen=\S+:(\d+)/.exec(container.args.join(' '))?.[1]);
 
   expect(service.clusterIP).toBe('None');
   expect(object('DaemonSet').spec.template.metadata.labels).toMatchObject(service.selector);
