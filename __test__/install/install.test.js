@@ -241,6 +241,33 @@ test(
     await expect(project.shell('npx mediasoup-horizontal worker-bin')).rejects.toThrow(
       packageOf(platform),
     );
+    const other = `Object.defineProperty(process, 'arch', { value: 'riscv64' }); ${app}`;
+
+    expect(await project.node(['--eval', other])).toContain(
+      `has no native parts for ${process.platform} on riscv64`,
+    );
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'native parts of another version are refused',
+  async () => {
+    const platform = /** @type {import('../../js/platforms').Platform} */ (hostPlatform());
+    const file = path.join(beside.folder, 'node_modules', packageOf(platform), 'package.json');
+    const text = fs.readFileSync(file, 'utf8');
+    const app = `const { createWorker } = require('mediasoup-horizontal');
+      createWorker().catch((error) => console.log(error.message));`;
+
+    fs.writeFileSync(file, JSON.stringify({ ...JSON.parse(text), version: '1.0.0' }));
+    try {
+      expect(await beside.node(['--eval', app])).toBe(
+        `${packageOf(platform)} is 1.0.0, but mediasoup-horizontal is ${version}: ` +
+          `npm install ${packageOf(platform)}@${version}\n`,
+      );
+    } finally {
+      fs.writeFileSync(file, text);
+    }
   },
   TIMEOUT_MS,
 );

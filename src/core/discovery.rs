@@ -150,9 +150,10 @@ impl Core {
         let (tell, answer) = watch::channel(Answer::Pending);
         self.inner.discoveries.0.lock().push((url.clone(), answer));
         let inner = Arc::downgrade(&self.inner);
-        let roster = Roster::default();
+        let (roster, failure) = (Roster::default(), None);
         let handle = self.handle.clone();
-        let discovery = Discovery { url, resolver, pace, make, inner, handle, roster, tell };
+        let discovery =
+            Discovery { url, resolver, pace, make, inner, handle, roster, tell, failure };
         self.handle.spawn(discovery.run());
     }
 }
@@ -195,6 +196,8 @@ struct Discovery {
     handle: Handle,
     roster: Roster,
     tell: watch::Sender<Answer>,
+    /// Why the last look failed, which is logged once.
+    failure: Option<String>,
 }
 
 impl Discovery {
@@ -213,6 +216,7 @@ impl Discovery {
                     for address in self.apply(&inner, &found) {
                         leaving.push(self.left(&inner, address));
                     }
+                    self.failure = None;
                     self.tell.send_replace(Answer::Known);
                 }
                 Err(why) => self.failed(why),
@@ -243,10 +247,12 @@ impl Discovery {
     }
 
     /// A name that was found once and is not any more changes nothing: its servers may be down.
-    fn failed(&self, why: String) {
-        let known = *self.tell.borrow() == Answer::Known;
-        tracing::warn!(url = %self.url, why, "its agents stay as they are");
-        if !known {
+    fn failed(&mut self, why: String) {
+        if self.failure.as_ref() != Some(&why) {
+            tracing::warn!(url = %self.url, why, "its agents stay as they are");
+        }
+        self.failure = Some(why.clone());
+        if *self.tell.borrow() != Answer::Known {
             self.tell.send_replace(Answer::Failed(why));
         }
     }
