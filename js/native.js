@@ -2,6 +2,7 @@
 
 const path = require('node:path');
 const { UnsupportedError } = require('mediasoup-upstream/errors');
+const { IncompatibleConnectionError } = require('./errors');
 
 /** Platforms whose native parts exist. Elsewhere everything but Workers still works. */
 const PLATFORMS = ['linux', 'darwin'];
@@ -18,7 +19,10 @@ const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
 /**
  * @typedef {object} NativeCore
  * @property {(options: string, chooser?: (text: string) => string, onEvents?: (batch: string) => void) => string} start
- * @property {(connection: string) => string} add
+ * @property {(connection: string, own?: (text: string) => string) => string} add
+ * @property {(connection: string, own: ((text: string) => string) | undefined, done: (text: string) => void) => string} join
+ * @property {(name: string) => boolean} giveUp
+ * @property {(name: string, told: string) => string} tellOwn
  * @property {(name: string) => boolean} remove
  * @property {(name: string) => boolean} drain
  * @property {(name: string) => boolean} undrain
@@ -81,10 +85,10 @@ function loadBinding() {
  * @returns {any}
  */
 function unwrap(text) {
-  const { ok, error } = JSON.parse(text);
+  const { ok, error, differences } = JSON.parse(text);
 
   if (error !== null) {
-    throw new Error(error);
+    throw differences ? new IncompatibleConnectionError(error, differences) : new Error(error);
   }
 
   return ok;

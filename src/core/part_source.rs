@@ -135,6 +135,7 @@ mod tests {
             sharing: crate::core::sharing::Sharing::default(),
             observed: crate::core::observe::Observed::default(),
             events: crate::monitor::EventSink::default(),
+            joining: Mutex::default(),
             drains: watch::Sender::new(()),
         })
     }
