@@ -24,7 +24,6 @@ const { toPlacement } = require('./placement');
 const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream')), '..', '..');
 
 /** What is told of objects, which is only worth the work where somebody listens. */
-/** @type {(string | symbol)[]} */
 const OBJECT_EVENTS = ['newobject', 'closeobject', CHANGE];
 
 /** How much the workers of a connection may differ. */

@@ -130,7 +130,7 @@ test('a lost host is told once, and every Worker and call names it', async () =>
   for (let count = 0; count < 3; count++) {
     opened.push(await workerOf(horizontal));
   }
-  await horizontal.add(await further.url());
+  const { name: furtherUrl } = await horizontal.add(await further.url());
   /** @type {Error[]} */
   const deaths = [];
 

@@ -4,7 +4,7 @@
 /** @import { HorizontalChange, HorizontalStats, StatsOptions } from './types' */
 
 /** With it a Horizontal tells every change, as the core does; without one it is closed. */
-const CHANGE = Symbol('change');
+const CHANGE = '@change';
 
 /** How many changes may wait for whoever iterates. */
 const LIMIT = 10_000;
