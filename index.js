@@ -2,6 +2,7 @@
 
 const mediasoup = require('mediasoup-upstream');
 const { LocalConnection, MockConnection, RemoteConnection } = require('./js/connections');
+const { IncompatibleConnectionError } = require('./js/errors');
 const { Horizontal } = require('./js/horizontal');
 
 /** The instance behind the exports of this module, configured by the environment. */
@@ -20,6 +21,7 @@ exports.ortc = mediasoup.ortc;
 exports.extras = mediasoup.extras;
 exports.horizontal = horizontal;
 exports.Horizontal = Horizontal;
+exports.IncompatibleConnectionError = IncompatibleConnectionError;
 exports.LocalConnection = LocalConnection;
 exports.MockConnection = MockConnection;
 exports.RemoteConnection = RemoteConnection;

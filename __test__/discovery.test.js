@@ -34,6 +34,7 @@ test(
       const worker = await horizontal.mediasoup.createWorker();
 
       expect(horizontal.whereIs(worker)).toEqual({ connection: agent.url });
+      expect([...horizontal.keys()].map(({ name }) => name)).toContain(agent.url);
     } finally {
       horizontal.close();
     }
@@ -64,6 +65,17 @@ test.each([
   },
   TIMEOUT_MS,
 );
+
+test('add() takes one agent, and no name', async () => {
+  const horizontal = new Horizontal([]);
+
+  try {
+    await expect(horizontal.add(named)).rejects.toThrow('give it to the constructor');
+    expect(horizontal.size).toBe(0);
+  } finally {
+    horizontal.close();
+  }
+});
 
 test(
   'a name that nothing answers is told by createWorker()',

@@ -5,7 +5,14 @@ const path = require('node:path');
 const upstream = require('mediasoup-upstream');
 
 const ROOT = path.join(__dirname, '..');
-const OURS = ['Horizontal', 'LocalConnection', 'MockConnection', 'RemoteConnection', 'horizontal'];
+const OURS = [
+  'Horizontal',
+  'IncompatibleConnectionError',
+  'LocalConnection',
+  'MockConnection',
+  'RemoteConnection',
+  'horizontal',
+];
 const SUBPATHS = ['errors', 'extras', 'ortc', 'types'];
 const TIMEOUT_MS = 20_000;
 
@@ -26,7 +33,7 @@ function namesInEsm(specifier) {
   return JSON.parse(output).sort();
 }
 
-test('exports all that mediasoup does, and five names more', () => {
+test('exports all that mediasoup does, and six names more', () => {
   const index = require('../index');
 
   expect(Object.keys(index).sort()).toEqual([...Object.keys(upstream), ...OURS].sort());

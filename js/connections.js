@@ -1,17 +1,54 @@
 'use strict';
 
+const fs = require('node:fs');
+const { isDeepStrictEqual } = require('node:util');
+const { checkUserConnection, userSettings } = require('./user-connection');
+
+/** @import { UserConnection } from './user-connection' */
+
+/**
+ * `new`: in no Horizontal so far. `disconnected`: away for longer than the silent window; its
+ * Workers live on until the session timeout. `refused`: it does not let us in, or does not fit.
+ * `closed`: not in a Horizontal any more.
+ *
+ * @typedef {'new' | 'connecting' | 'connected' | 'disconnected' | 'refused' | 'closed'}
+ * ConnectionState
+ */
+
 /**
  * What every connection is made of. The settings are private, so that no log shows a token.
  */
 class BaseConnection {
   /** @type {object} */
   #settings;
+  /** @type {string} */
+  #name;
+  /** @type {() => ConnectionState} */
+  #state = () => 'new';
 
   /**
+   * @param {string} name
    * @param {object} settings
    */
-  constructor(settings) {
+  constructor(name, settings) {
+    this.#name = name;
     this.#settings = settings;
+  }
+
+  /**
+   * What it is called in errors and events: the URL of an agent, `local`, `mock`.
+   */
+  get name() {
+    return this.#name;
+  }
+
+  /**
+   * How it stands in the Horizontal that it was added to last.
+   *
+   * @returns {ConnectionState}
+   */
+  get state() {
+    return this.#state();
   }
 
   /**
@@ -21,6 +58,14 @@ class BaseConnection {
   static settingsOf(connection) {
     return connection.#settings;
   }
+
+  /**
+   * @param {BaseConnection} connection
+   * @param {() => ConnectionState} state
+   */
+  static setState(connection, state) {
+    connection.#state = state;
+  }
 }
 
 /**
@@ -29,14 +74,28 @@ class BaseConnection {
 class LocalConnection extends BaseConnection {
   /**
    * @param {object} [options]
+   * @param {string} [options.name] Default `local`.
    * @param {string} [options.workerBin] Path of a mediasoup-worker. Default: the one that set-up
    * found or built.
+   * @param {string} [options.version] Its mediasoup version. Default: what the manifest.json beside
+   * it tells, else the library's own.
    * @param {boolean} [options.execInPlace] Whether the process that mediasoup spawns becomes the
    * worker itself, which then is the only one of its Worker. Default: where a Worker has only one
    * anyway.
    */
-  constructor({ workerBin, execInPlace } = {}) {
-    super({ type: 'local', workerBin: workerBin ?? null, execInPlace: execInPlace ?? null });
+  constructor({ name = 'local', workerBin, version, execInPlace } = {}) {
+    for (const [option, value] of Object.entries({ name, workerBin, version })) {
+      if (value !== undefined && value !== null && (typeof value !== 'string' || value === '')) {
+        throw new TypeError(`LocalConnection: ${option} must be a string that is not empty`);
+      }
+    }
+    super(name, {
+      type: 'local',
+      name,
+      workerBin: workerBin ?? null,
+      version: version ?? null,
+      execInPlace: execInPlace ?? null,
+    });
   }
 }
 
@@ -46,7 +105,8 @@ class LocalConnection extends BaseConnection {
 class RemoteConnection extends BaseConnection {
   /**
    * @param {object} options
-   * @param {string} options.url `ws://host:port` or `wss://host:port`.
+   * @param {string} options.url `ws://host:port` or `wss://host:port`; for the constructor of
+   * Horizontal also `dns+wss://name:port`, which stands for the agents behind a name.
    * @param {string} [options.token] What the agent asks for. Never part of the URL.
    * @param {string} [options.tokenFile] Path of a file with it, read again at each dial; its first
    * line counts. Lines that begin with # are comments.
@@ -105,7 +165,7 @@ class RemoteConnection extends BaseConnection {
     if (fastDeath !== undefined && typeof fastDeath !== 'boolean') {
       throw new TypeError('RemoteConnection: fastDeath must be true or false');
     }
-    super({
+    super(nameOfAgent(url), {
       type: 'remote',
       url,
       token: token ?? null,
@@ -135,7 +195,7 @@ class MockConnection extends BaseConnection {
    * @param {number} [options.cpu] Cores that each of its workers says it takes. Default 0.
    */
   constructor({ name = 'mock', cores, region, cpu } = {}) {
-    super({
+    super(name, {
       type: 'mock',
       name,
       cores: cores ?? null,
@@ -155,22 +215,105 @@ function isTime(value, least) {
 }
 
 /**
- * What may be given as a connection, as settings for the core.
+ * An agent's URL as the core writes it.
  *
- * @param {string | BaseConnection} connection
- * @returns {object}
+ * @param {string} url
+ * @returns {string}
  */
-function toSettings(connection) {
-  if (typeof connection === 'string') {
-    return BaseConnection.settingsOf(new RemoteConnection({ url: connection }));
+function nameOfAgent(url) {
+  try {
+    const { href, pathname } = new URL(url.trim());
+
+    return pathname === '/' && href.endsWith('/') ? href.slice(0, -1) : href;
+  } catch {
+    // The core says what is wrong with it.
+    return 'an agent';
   }
-  if (connection instanceof BaseConnection) {
-    return BaseConnection.settingsOf(connection);
+}
+
+/**
+ * The worker that a mediasoup package brought, where it brought one; else whichever is found of its
+ * version.
+ *
+ * @param {{ version: string, workerBin: string }} module
+ * @returns {LocalConnection}
+ */
+function ofModule({ version, workerBin }) {
+  const brought = fs.existsSync(workerBin);
+
+  return new LocalConnection({ version, ...(brought && { workerBin }) });
+}
+
+/**
+ * What may be given as a connection, as the object that stands for it.
+ *
+ * @param {unknown} given
+ * @returns {BaseConnection | UserConnection}
+ * @throws {TypeError} Naming what may be given.
+ */
+function toConnection(given) {
+  if (typeof given === 'string') {
+    return new RemoteConnection({ url: given });
+  }
+  if (given instanceof BaseConnection) {
+    return given;
+  }
+
+  const object = /** @type {any} */ (given ?? {});
+
+  if (
+    typeof object.createWorker === 'function' &&
+    typeof object.workerBin === 'string' &&
+    typeof object.version === 'string'
+  ) {
+    return ofModule(object);
+  }
+  if (typeof object.spawn === 'function') {
+    checkUserConnection(object);
+
+    return object;
   }
   throw new TypeError(
-    'a connection must be a URL (ws://… or wss://…), a RemoteConnection, a LocalConnection or ' +
-      'a MockConnection',
+    'a connection must be a URL (ws://… or wss://…), a RemoteConnection, a LocalConnection, ' +
+      'a MockConnection, a mediasoup module, or an object with a name and a function spawn',
   );
 }
 
-module.exports = { LocalConnection, MockConnection, RemoteConnection, toSettings };
+/**
+ * The settings that the core takes.
+ *
+ * @param {BaseConnection | UserConnection} connection
+ * @returns {object}
+ */
+function settingsOf(connection) {
+  return connection instanceof BaseConnection
+    ? BaseConnection.settingsOf(connection)
+    : { own: userSettings(connection) };
+}
+
+/**
+ * Whether the two stand for one and the same.
+ *
+ * @param {BaseConnection | UserConnection} one
+ * @param {BaseConnection | UserConnection} other
+ * @returns {boolean}
+ */
+function areSame(one, other) {
+  return (
+    one === other ||
+    (one instanceof BaseConnection &&
+      other instanceof BaseConnection &&
+      isDeepStrictEqual(BaseConnection.settingsOf(one), BaseConnection.settingsOf(other)))
+  );
+}
+
+module.exports = {
+  BaseConnection,
+  LocalConnection,
+  MockConnection,
+  RemoteConnection,
+  areSame,
+  nameOfAgent,
+  settingsOf,
+  toConnection,
+};

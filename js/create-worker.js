@@ -27,6 +27,7 @@ const coreOf = new WeakMap();
  * @property {NativeCore} core
  * @property {string} socket
  * @property {() => boolean} closed Whether somebody closed it meanwhile.
+ * @property {(worker: types.Worker) => void} made Hears of every Worker.
  */
 
 /**
@@ -42,7 +43,7 @@ function createWorkerWith(source) {
       return mediasoup.createWorker(settings);
     }
 
-    const { core, socket, closed } = source();
+    const { core, socket, closed, made } = source();
     const wanted = settings?.workerBin;
     const workerBin = wanted === undefined || wanted === mediasoup.workerBin ? null : wanted;
     const ticket = unwrap(core.ticket(JSON.stringify({ workerBin })));
@@ -61,6 +62,7 @@ function createWorkerWith(source) {
       coreOf.set(worker, core);
       tellWhyItDied(worker, core);
       installPipeToRouter(worker);
+      made(worker);
 
       return worker;
     } catch (error) {

@@ -1,5 +1,7 @@
 'use strict';
 
+const { IncompatibleConnectionError } = require('./errors');
+
 /**
  * An event as the core tells it.
  *
@@ -23,4 +25,34 @@ function toEventFunction(receiver) {
   };
 }
 
-module.exports = { toEventFunction };
+/**
+ * What the listeners of an event get.
+ *
+ * @param {CoreEvent} event
+ * @param {() => unknown} connection The object that stands for the connection that it is about.
+ * @returns {unknown[]}
+ */
+function toArguments(event, connection) {
+  const { type, message, differences, draining, ...about } = event;
+
+  switch (type) {
+    case 'add':
+    case 'delete':
+    case 'connected':
+    case 'reconnected':
+      return [connection()];
+    case 'incompatible':
+      return [connection(), new IncompatibleConnectionError(message, differences)];
+    case 'disconnected':
+    case 'refused':
+    case 'unreachable':
+    case 'full':
+      return [connection(), new Error(message)];
+    case 'draining':
+      return [connection(), draining];
+    default:
+      return [about];
+  }
+}
+
+module.exports = { toArguments, toEventFunction };

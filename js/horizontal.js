@@ -4,17 +4,17 @@ const path = require('node:path');
 const mediasoup = require('mediasoup-upstream');
 const { WorkerClosedError } = require('mediasoup-upstream/errors');
 const { EnhancedEventEmitter } = require('mediasoup-upstream/extras');
-const { toSettings } = require('./connections');
+const { ConnectionSet } = require('./connection-set');
+const { toConnection } = require('./connections');
 const { createWorkerWith } = require('./create-worker');
-const { toEventFunction } = require('./events');
+const { toArguments, toEventFunction } = require('./events');
 const { closeAtExit, forgetAtExit } = require('./exit');
-const { Changes } = require('./monitor/changes');
-const { followListeners, isHeard } = require('./monitor/object-events');
+const { CHANGE, Changes } = require('./monitor/changes');
 const { readMetrics, readStats } = require('./monitor/stats');
 const { loadBinding, stubPath, unwrap } = require('./native');
 const { toPlacement } = require('./placement');
 
-/** @import { LocalConnection, MockConnection, RemoteConnection } from './connections' */
+/** @import { Connection, DeleteOptions } from './connection-set' */
 /** @import { CoreEvent } from './events' */
 /** @import { HorizontalChange, HorizontalStats, StatsOptions } from './monitor/types' */
 /** @import { NativeCore } from './native' */
@@ -23,9 +23,26 @@ const { toPlacement } = require('./placement');
 /** Folder of the mediasoup package that this one drives. */
 const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream')), '..', '..');
 
+/** What is told of objects, which is only worth the work where somebody listens. */
+const OBJECT_EVENTS = ['newobject', 'closeobject', CHANGE];
+
+/** How much the workers of a connection may differ. */
+const LEVELS = ['strict', 'pipes', 'schema'];
+
 /**
- * @typedef {string | LocalConnection | RemoteConnection | MockConnection} ConnectionLike
+ * A URL of an agent, a connection of this package, a mediasoup module, or a connection of the app's
+ * own.
+ *
+ * @typedef {string | Connection | typeof mediasoup} ConnectionLike
  */
+
+/**
+ * What keeps a Horizontal while its core lives: an app may hold a Worker and nothing else, and
+ * still listen.
+ *
+ * @type {WeakMap<NativeCore, object>}
+ */
+const ownerOf = new WeakMap();
 
 /**
  * @typedef {object} HorizontalOptions
@@ -50,39 +67,51 @@ const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream
  * @property {string} [region] Where the app is, for `region` and for placement functions.
  * @property {number} [workersPerHost] How many mediasoup-workers an app may have on one host; further
  * Workers share them. Default: what the host says, which is its number of cores.
+ * @property {'strict' | 'pipes' | 'schema'} [compatibility] How much the workers of a connection may
+ * differ from the library's own. Default `strict`, its very version.
  */
 
 /**
- * The connections whose workers carry an app's media.
+ * The connections whose workers carry an app's media, as a Set of them.
  */
 class Horizontal extends EnhancedEventEmitter {
   /** @type {NativeCore | undefined} */
   #core;
+  /** @type {ConnectionSet | undefined} */
+  #set;
   #socket = '';
   #closed = false;
-  /** @type {ConnectionLike[] | 'environment'} */
+  /** @type {Connection[] | 'environment'} */
   #initial;
   /** @type {HorizontalOptions} */
   #options;
   /** @type {typeof mediasoup | undefined} */
   #mediasoup;
+  #observer = new EnhancedEventEmitter();
   #receiver = { take: (/** @type {CoreEvent} */ event) => this.#take(event) };
 
   /**
-   * @param {Iterable<ConnectionLike>} [connections] Default: what the environment names
+   * @param {Iterable<ConnectionLike> | null} [connections] Default: what the environment names
    * (`MEDIASOUP_HORIZONTAL_AGENTS`), else this host.
    * @param {HorizontalOptions} [options]
    */
   constructor(connections, options = {}) {
     super();
-    followListeners(this, (wanted) => this.#core?.wantObjects(wanted));
-    this.#initial = connections === undefined ? 'environment' : [...connections];
+    this.#initial =
+      connections === undefined || connections === null
+        ? 'environment'
+        : [...connections].map(toConnection);
     this.#options = options;
     toPlacement(options);
     checkCallTimeout(options.callTimeoutMs);
 
+    const { compatibility } = options;
+
+    if (compatibility !== undefined && !LEVELS.includes(compatibility)) {
+      throw new TypeError(`compatibility must be one of ${LEVELS.join(', ')}`);
+    }
+    this.#listenToListeners();
     if (this.#initial !== 'environment') {
-      this.#initial.forEach(toSettings);
       this.#start();
     }
   }
@@ -104,6 +133,13 @@ class Horizontal extends EnhancedEventEmitter {
   }
 
   /**
+   * As mediasoup's `observer`, for the Workers of these connections only: event `newworker`.
+   */
+  get observer() {
+    return this.#observer;
+  }
+
+  /**
    * Whether close() was called.
    */
   get closed() {
@@ -111,47 +147,87 @@ class Horizontal extends EnhancedEventEmitter {
   }
 
   /**
-   * Adds a connection.
+   * How many connections there are.
+   */
+  get size() {
+    return this.#list().length;
+  }
+
+  /**
+   * Adds a connection. One that is there already stays as it is, and is taken back if it was about
+   * to leave.
    *
    * @param {ConnectionLike} connection
-   * @returns {string} Its name.
+   * @returns {Promise<Connection>} The object that stands for it, once it is connected and checked.
    */
-  add(connection) {
-    const settings = toSettings(connection);
-
-    return unwrap(this.#start().add(JSON.stringify(settings)))[0];
+  async add(connection) {
+    return this.#started().add(connection);
   }
 
   /**
-   * Removes a connection and ends its Workers.
+   * Removes a connection.
    *
-   * @param {string} name
-   * @returns {boolean} Whether it was there.
+   * @param {ConnectionLike} connection Also its name.
+   * @param {DeleteOptions} [options]
+   * @returns {Promise<boolean>} Whether it was there, and is not any more.
    */
-  delete(name) {
-    return this.#start().remove(name);
+  async delete(connection, options) {
+    return this.#closed ? false : this.#started().delete(connection, options);
   }
 
   /**
-   * The names of all connections.
+   * Removes every connection.
    *
-   * @returns {string[]}
+   * @param {DeleteOptions} [options]
+   * @returns {Promise<void>}
    */
-  names() {
-    return JSON.parse(this.#start().connections());
+  async clear(options) {
+    await Promise.all(this.#list().map((connection) => this.delete(connection, options)));
   }
 
   /**
-   * Whether the other side of a connection can be reached: `connecting`, `connected`,
-   * `disconnected` (for longer than the silent window; its Workers live on until the session
-   * timeout) or `closed`.
-   *
-   * @param {string} name
-   * @returns {'connecting' | 'connected' | 'disconnected' | 'closed' | undefined} Undefined where
-   * there is no connection of that name.
+   * @param {ConnectionLike} connection Also its name.
+   * @returns {boolean}
    */
-  state(name) {
-    return JSON.parse(this.#start().states())[name];
+  has(connection) {
+    return this.#closed ? false : this.#started().find(connection) !== undefined;
+  }
+
+  /**
+   * @param {(value: Connection, key: Connection, set: this) => void} callback
+   * @param {unknown} [thisArg]
+   */
+  forEach(callback, thisArg) {
+    for (const connection of this.#list()) {
+      callback.call(thisArg, connection, connection, this);
+    }
+  }
+
+  /**
+   * @returns {IterableIterator<Connection>}
+   */
+  keys() {
+    return this.values();
+  }
+
+  /**
+   * @returns {IterableIterator<Connection>} In the order in which they came.
+   */
+  values() {
+    return this.#list().values();
+  }
+
+  /**
+   * @returns {IterableIterator<[Connection, Connection]>}
+   */
+  entries() {
+    return this.#list()
+      .map((connection) => /** @type {[Connection, Connection]} */ ([connection, connection]))
+      .values();
+  }
+
+  [Symbol.iterator]() {
+    return this.values();
   }
 
   /**
@@ -200,25 +276,89 @@ class Horizontal extends EnhancedEventEmitter {
    */
   close() {
     this.#closed = true;
+    this.#set?.cancel(closedError());
     if (this.#core) {
       forgetAtExit(this.#core);
       this.#core.close();
     }
     this.#core = undefined;
-    this.safeEmit('close');
+    this.#set = undefined;
+    this.safeEmit(CHANGE);
+  }
+
+  /**
+   * @returns {Connection[]}
+   */
+  #list() {
+    return this.#closed ? [] : this.#started().list();
   }
 
   /**
    * @param {CoreEvent} event
    */
-  #take({ type, ...about }) {
-    this.safeEmit(type, about);
+  #take(event) {
+    if (this.#set) {
+      // Its listeners may throw what they like: the next event is none of theirs.
+      this.safeEmit(event.type, ...toArguments(event, () => this.#set?.ofEvent(event)));
+      this.safeEmit(CHANGE, event);
+    }
+  }
+
+  /**
+   * Objects are followed while somebody listens to them.
+   */
+  #listenToListeners() {
+    const count = () => OBJECT_EVENTS.reduce((sum, event) => sum + super.listenerCount(event), 0);
+
+    super.on('newListener', (event) => {
+      if (OBJECT_EVENTS.includes(event)) {
+        this.#core?.wantObjects(true);
+      }
+    });
+    super.on('removeListener', (event) => {
+      if (OBJECT_EVENTS.includes(event)) {
+        this.#core?.wantObjects(count() > 0);
+      }
+    });
+  }
+
+  /**
+   * @override
+   * @param {string} [event]
+   */
+  removeAllListeners(event) {
+    if (event === undefined) {
+      // Whoever iterates over changes would wait for ever.
+      this.safeEmit(CHANGE);
+    }
+    super.removeAllListeners(event);
+    if (event === undefined) {
+      this.#listenToListeners();
+      this.#core?.wantObjects(false);
+    }
+
+    return this;
   }
 
   #ticketSource() {
     const core = this.#start();
 
-    return { core, socket: this.#socket, closed: () => this.#closed };
+    return {
+      core,
+      socket: this.#socket,
+      closed: () => this.#closed,
+      made: (/** @type {mediasoup.types.Worker} */ worker) =>
+        this.#observer.safeEmit('newworker', worker),
+    };
+  }
+
+  /**
+   * @returns {ConnectionSet}
+   */
+  #started() {
+    this.#start();
+
+    return /** @type {ConnectionSet} */ (this.#set);
   }
 
   /**
@@ -228,7 +368,7 @@ class Horizontal extends EnhancedEventEmitter {
    */
   #start() {
     if (this.#closed) {
-      throw new WorkerClosedError('this Horizontal is closed');
+      throw closedError();
     }
     if (this.#core) {
       return this.#core;
@@ -236,7 +376,8 @@ class Horizontal extends EnhancedEventEmitter {
 
     const { NativeCore } = loadBinding();
     const core = new NativeCore();
-    const { connectTimeoutMs, callTimeoutMs, selfAddresses, announcedMode } = this.#options;
+    const { connectTimeoutMs, callTimeoutMs, selfAddresses, announcedMode, compatibility } =
+      this.#options;
     const { settings: placement, chooser } = toPlacement(this.#options);
 
     this.#socket = unwrap(
@@ -246,6 +387,7 @@ class Horizontal extends EnhancedEventEmitter {
           callTimeoutMs: callTimeoutMs ?? null,
           selfAddresses: selfAddresses ?? [],
           announcedMode: announcedMode ?? null,
+          compatibility: compatibility ?? null,
           placement,
           environment: process.env,
           stub: stubPath,
@@ -256,19 +398,24 @@ class Horizontal extends EnhancedEventEmitter {
       ),
     );
 
-    try {
-      const settings =
-        this.#initial === 'environment' ? [{ type: 'environment' }] : this.#initial.map(toSettings);
+    const set = new ConnectionSet(core);
 
-      for (const one of settings) {
-        unwrap(core.add(JSON.stringify(one)));
+    try {
+      if (this.#initial === 'environment') {
+        unwrap(core.add(JSON.stringify({ type: 'environment' })));
+      } else {
+        for (const connection of this.#initial) {
+          set.put(connection);
+        }
       }
     } catch (error) {
       core.close();
       throw error;
     }
     this.#core = core;
-    core.wantObjects(isHeard(this));
+    this.#set = set;
+    ownerOf.set(core, this);
+    core.wantObjects(OBJECT_EVENTS.some((event) => super.listenerCount(event) > 0));
     closeAtExit(core);
 
     return core;
@@ -285,6 +432,10 @@ function checkCallTimeout(value) {
   if (value !== undefined && value !== 'infinite' && !limited) {
     throw new TypeError("callTimeoutMs must be a whole number of milliseconds or 'infinite'");
   }
+}
+
+function closedError() {
+  return new WorkerClosedError('this Horizontal is closed');
 }
 
 module.exports = { Horizontal };

@@ -5,6 +5,7 @@ const path = require('node:path');
 const { UnsupportedError } = require('mediasoup-upstream/errors');
 const { version } = require('../package.json');
 const { PLATFORMS, describeHost, hostPlatform, packageOf } = require('./platforms');
+const { IncompatibleConnectionError } = require('./errors');
 
 /** What set-up makes in a checkout. It comes first, so that a checkout runs what it built. */
 const BUILT_DIR = path.join(__dirname, '..', 'native-build');
@@ -37,7 +38,10 @@ function findNativeDir() {
 /**
  * @typedef {object} NativeCore
  * @property {(options: string, chooser?: (text: string) => string, onEvents?: (batch: string) => void) => string} start
- * @property {(connection: string) => string} add
+ * @property {(connection: string, own?: (text: string) => string) => string} add
+ * @property {(connection: string, own: ((text: string) => string) | undefined, done: (text: string) => void) => string} join
+ * @property {(name: string) => boolean} giveUp
+ * @property {(name: string, told: string) => string} tellOwn
  * @property {(name: string) => boolean} remove
  * @property {(name: string) => boolean} drain
  * @property {(name: string) => boolean} undrain
@@ -137,10 +141,10 @@ function loadBinding() {
  * @returns {any}
  */
 function unwrap(text) {
-  const { ok, error } = JSON.parse(text);
+  const { ok, error, differences } = JSON.parse(text);
 
   if (error !== null) {
-    throw new Error(error);
+    throw differences ? new IncompatibleConnectionError(error, differences) : new Error(error);
   }
 
   return ok;

@@ -42,6 +42,7 @@ fn options(what: &str) -> LocalOptions {
             app_seen_as: None,
         },
         binaries: Binaries::new(environment.clone(), sources),
+        version: None,
         environment,
         max_workers: None,
         in_place: false,

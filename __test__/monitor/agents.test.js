@@ -5,7 +5,7 @@
  * those who watch it.
  */
 
-const { Horizontal, RemoteConnection } = require('../..');
+const { RemoteConnection } = require('../..');
 const { Source } = require('../fleet/lib/source');
 const { Listener } = require('../fleet/lib/listener');
 const { MEDIA_CODECS } = require('../network/lib/clip-call');
@@ -18,7 +18,7 @@ jest.setTimeout(90_000);
 
 /** @type {AgentProcess[]} */
 let agents;
-/** @type {Horizontal} */
+/** @type {import('../..').Horizontal} */
 let horizontal;
 /** @type {{ close(): void }[]} */
 const opened = [];

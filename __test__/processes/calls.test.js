@@ -81,7 +81,7 @@ const PLACES = [
 test.each(PLACES)('calls to a worker %s that hangs end, and leave nothing', async (_, open) => {
   process.env[MARK] = mark;
   horizontal = new Horizontal([await open()], { callTimeoutMs: CALL_TIMEOUT_MS });
-  const [name] = horizontal.names();
+  const [name] = Array.from(horizontal, (connection) => connection.name);
   const { worker, pid } = await workerOf(horizontal);
   const other = await workerOf(horizontal);
   const router = await worker.createRouter();
@@ -130,14 +130,13 @@ test('a lost host is told once, and every Worker and call names it', async () =>
   for (let count = 0; count < 3; count++) {
     opened.push(await workerOf(horizontal));
   }
-  const furtherUrl = horizontal.add(await further.url());
+  const { name: furtherUrl } = await horizontal.add(await further.url());
   /** @type {Error[]} */
   const deaths = [];
 
   for (const { worker } of opened) {
     worker.on('died', (error) => deaths.push(error));
   }
-  await until(() => horizontal?.state(furtherUrl) === 'connected', 'the further agent');
   const [first] = /** @type {[Opened]} */ (/** @type {unknown} */ (opened));
   const router = await first.worker.createRouter();
 

@@ -71,7 +71,7 @@ test('Workers are spread over several agents', async () => {
   const workers = await createWorkers(horizontal, 9);
   const places = workers.map((worker) => horizontal.whereIs(worker)?.connection);
 
-  expect(horizontal.names()).toEqual(urls);
+  expect([...horizontal].map(({ name }) => name)).toEqual(urls);
   for (const url of urls) {
     expect(places.filter((place) => place === url)).toHaveLength(3);
   }
@@ -141,12 +141,12 @@ test('connections are added and removed while Workers run', async () => {
   const horizontal = new Horizontal([urls[0]]);
   const [first] = await createWorkers(horizontal, 1);
 
-  expect(horizontal.add(urls[1])).toBe(urls[1]);
-  expect(horizontal.names()).toEqual([urls[0], urls[1]]);
+  expect((await horizontal.add(urls[1])).name).toBe(urls[1]);
+  expect([...horizontal].map(({ name }) => name)).toEqual([urls[0], urls[1]]);
   const died = once(first, 'died');
 
-  expect(horizontal.delete(urls[0])).toBe(true);
-  expect(horizontal.delete(urls[0])).toBe(false);
+  expect(await horizontal.delete(urls[0])).toBe(true);
+  expect(await horizontal.delete(urls[0])).toBe(false);
   await within(died, 'died');
   const [second] = await createWorkers(horizontal, 1);
 
@@ -174,7 +174,7 @@ describe.each([
     expect(error).toBeInstanceOf(errors.WorkerClosedError);
     expect(error.message).toContain('this Horizontal is closed');
     await expect(horizontal.mediasoup.createWorker()).rejects.toThrow('this Horizontal is closed');
-    expect(() => horizontal.add(urls[0])).toThrow('this Horizontal is closed');
+    await expect(horizontal.add(urls[0])).rejects.toThrow('this Horizontal is closed');
     // Once more does nothing.
     horizontal.close();
   });

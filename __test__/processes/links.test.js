@@ -46,14 +46,16 @@ afterEach(async () => {
  * @param {object} [options]
  */
 async function start(url, options) {
-  horizontal = new Horizontal([new RemoteConnection({ url, ...options })]);
+  const connection = new RemoteConnection({ url, ...options });
+
+  horizontal = new Horizontal([connection]);
 
   const worker = await within(horizontal.mediasoup.createWorker(), 'createWorker');
   const deaths = /** @type {number[]} */ ([]);
 
   worker.on('died', () => deaths.push(Date.now()));
 
-  return { worker, deaths, state: () => horizontal?.state(url) };
+  return { worker, deaths, state: () => connection.state };
 }
 
 /**

@@ -3,6 +3,7 @@
 import declared = require('mediasoup-horizontal');
 import connections = require('../../js/connections.js');
 
+import type { EnhancedEventEmitter } from 'mediasoup-horizontal/extras';
 import type { Horizontal } from '../../js/horizontal.js';
 
 type Class = abstract new (...args: never[]) => unknown;
@@ -10,9 +11,22 @@ type Class = abstract new (...args: never[]) => unknown;
 /** Compiles only for the same type, member by member. */
 type Same<A, B> = [A, B] extends [B, A] ? true : { ours: A; declared: B };
 
-/** The public members of a class, but those that name connections: their types are nominal. */
+/** Members that name connections, whose types are nominal, or events of theirs. */
+type Nominal =
+  | keyof EnhancedEventEmitter
+  | 'add'
+  | 'delete'
+  | 'has'
+  | 'forEach'
+  | 'keys'
+  | 'values'
+  | 'entries'
+  | typeof Symbol.iterator
+  | 'observer';
+
+/** The other public members of a class. */
 type Members<C extends Class> = {
-  [K in Exclude<keyof InstanceType<C>, 'settings' | 'add'>]: InstanceType<C>[K];
+  [K in Exclude<keyof InstanceType<C>, 'settings' | Nominal>]: InstanceType<C>[K];
 };
 
 type Parameter<C extends Class, N extends number> = ConstructorParameters<C>[N];

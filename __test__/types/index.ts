@@ -57,10 +57,36 @@ own satisfies typeof horizontal.horizontal;
 void own.mediasoup.createWorker({ logLevel: 'warn' }).then((worker) => {
   own.whereIs(worker)?.connection satisfies string | undefined;
 });
-own.add('ws://10.0.0.2:4480') satisfies string;
-own.names() satisfies string[];
-own.delete('ws://10.0.0.2:4480') satisfies boolean;
+own.add('ws://10.0.0.2:4480') satisfies Promise<horizontal.Connection>;
+own.add(mediasoup) satisfies Promise<horizontal.Connection>;
+own.delete('ws://10.0.0.2:4480') satisfies Promise<boolean>;
+own.delete('local', { drain: true, timeoutMs: 5_000 }) satisfies Promise<boolean>;
+own.clear() satisfies Promise<void>;
+own.has(new horizontal.LocalConnection()) satisfies boolean;
+own.size satisfies number;
+[...own].map(({ name }) => name) satisfies string[];
+new Set<horizontal.Connection>(own.keys());
+for (const [connection, same] of own.entries()) {
+  (connection === same) satisfies boolean;
+}
+own.forEach((connection, _, set) => void (set === own && connection.name));
+own.on('incompatible', (connection, { differences }) => {
+  connection.name satisfies string;
+  differences.map(({ what, ours, theirs, why }) => [what, ours, theirs, why]);
+});
+own.on('closeobject', ({ kind, id, connection, worker, router, reason }) => {
+  void [kind, id, connection, worker, router, reason === 'partlost'];
+});
+own.observer.on('newworker', (worker) => worker.pid satisfies number);
 own.close();
+
+const brought: horizontal.UserConnection = {
+  name: 'brought',
+  capacity: 2,
+  spawn: async ({ args, version }) => startSomewhere([...args, version]),
+};
+own.add(brought) satisfies Promise<horizontal.Connection>;
+declare function startSomewhere(args: string[]): horizontal.WorkerChannel;
 
 new horizontal.Horizontal([], {
   placement: ({ router }, candidates) => (router ? 0 : candidates.at(-1)?.name),
@@ -72,5 +98,9 @@ new horizontal.Horizontal([], { placement: async () => 0 });
 new horizontal.RemoteConnection({});
 // @ts-expect-error There is no such mode.
 new horizontal.Horizontal([], { announcedMode: 'none' });
-// @ts-expect-error Only what this package makes is a connection.
+// @ts-expect-error A connection of one's own needs a name and a function spawn.
 own.add({});
+// @ts-expect-error There is no such level.
+new horizontal.Horizontal([], { compatibility: 'loose' });
+// @ts-expect-error There is no such event.
+own.on('gone', () => undefined);

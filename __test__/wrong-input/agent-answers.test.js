@@ -92,7 +92,8 @@ test.each([
     ['3.0.0', mediasoup.version, 'f00d'],
   ],
   ['no workers', () => ({ workers: [] }), ['no mediasoup-worker', mediasoup.version]],
-  ['a newer protocol', () => ({ protocol: 9 }), ['protocol 9', '1 to 1']],
+  ['a newer protocol', () => ({ protocol: 9 }), ['protocol: here 1 to 1, there 9']],
+  ['no features', () => ({ features: [] }), ['features: here load, resume, there none']],
 ])('an agent with %s does not fit, and every difference is told', async (_, changes, words) => {
   const { url, text } = await refusal([welcomeWith(changes())]);
 

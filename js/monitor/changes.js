@@ -3,21 +3,8 @@
 /** @import { EventEmitter } from 'node:events' */
 /** @import { HorizontalChange, HorizontalStats, StatsOptions } from './types' */
 
-/** Every event that is a change. */
-const EVENTS = [
-  'add',
-  'delete',
-  'connected',
-  'disconnected',
-  'reconnected',
-  'incompatible',
-  'refused',
-  'unreachable',
-  'full',
-  'draining',
-  'newobject',
-  'closeobject',
-];
+/** With it a Horizontal tells every change, as the core does; without one it is closed. */
+const CHANGE = '@change';
 
 /** How many changes may wait for whoever iterates. */
 const LIMIT = 10_000;
@@ -52,24 +39,23 @@ class Changes {
   #wake = () => {};
   /** The steps of the iteration come one after the other. */
   #last = Promise.resolve();
-  /** @type {[string, (about?: object) => void][]} */
-  #listeners = EVENTS.map((type) => [
-    type,
-    (about) => {
-      this.#take(/** @type {Change} */ ({ type, ...about }));
-    },
-  ]);
+  /** @param {Change} [change] */
+  #listener = (change) => {
+    if (!change) {
+      this.#end();
+    } else if (change.type === 'missed') {
+      this.#lose(change.count);
+    } else {
+      this.#take(change);
+    }
+  };
 
   /**
    * @param {Source} source
    */
   constructor(source) {
     this.#source = source;
-    this.#listeners.push(['missed', (about) => this.#lose(/** @type {any} */ (about).count)]);
-    this.#listeners.push(['close', () => this.#end()]);
-    for (const [type, listener] of this.#listeners) {
-      source.on(type, listener);
-    }
+    source.on(CHANGE, this.#listener);
   }
 
   [Symbol.asyncIterator]() {
@@ -207,9 +193,7 @@ class Changes {
   #end() {
     this.#ended = true;
     this.#waiting = [];
-    for (const [type, listener] of this.#listeners.splice(0)) {
-      this.#source.off(type, listener);
-    }
+    this.#source.off(CHANGE, this.#listener);
     this.#wake();
   }
 }
@@ -221,4 +205,4 @@ function nameOf({ worker, kind, id }) {
   return `${worker} ${kind} ${id}`;
 }
 
-module.exports = { Changes };
+module.exports = { CHANGE, Changes };

@@ -1,12 +1,17 @@
 //! What Node.js may call. Management only: JSON text in, JSON text out. Errors that users see are
 //! built in JS, because native ones are of no JS class under jest.
 
+mod connections;
 mod drain;
 mod events;
 mod placement;
 mod stats;
+mod user_connection;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Weak},
+};
 
 use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
@@ -17,7 +22,10 @@ use self::{
     placement::{AppFunction, PlacementFunction},
     stats::StatsTask,
 };
-use crate::core::{Core, Ticket, config, placement::Placement};
+use crate::{
+    connection::user::UserConnection,
+    core::{Core, Ticket, config, placement::Placement},
+};
 
 /// Result of a call: exactly one of the two is not null.
 #[derive(Serialize)]
@@ -57,6 +65,8 @@ struct FailureAnswer {
 pub struct NativeCore {
     core: Option<Core>,
     options: config::Options,
+    /// The app's own connections, by their names.
+    own: HashMap<String, Weak<UserConnection>>,
 }
 
 const CLOSED: &str = "this Horizontal is closed";
@@ -71,7 +81,7 @@ impl NativeCore {
     /// Makes one that is not started yet.
     #[napi(constructor)]
     pub fn new() -> Self {
-        Self { core: None, options: config::Options::default() }
+        Self { core: None, options: config::Options::default(), own: HashMap::new() }
     }
 
     /// Starts the core. JSON in: the options, the app's own function for placement, and who hears of
@@ -109,36 +119,6 @@ impl NativeCore {
         Ok(socket)
     }
 
-    /// Adds connections. JSON in: settings. JSON out: `{ok: their names, error}`.
-    #[napi(catch_unwind)]
-    pub fn add(&mut self, connection: String) -> String {
-        answer(self.try_add(&connection))
-    }
-
-    fn try_add(&mut self, connection: &str) -> Result<Vec<String>, String> {
-        let core = self.core.as_ref().ok_or(CLOSED)?;
-        let settings: config::ConnectionSettings = serde_json::from_str(connection)
-            .map_err(|error| format!("connection settings: {error}"))?;
-        let connections =
-            config::connect(core, &self.options, settings).map_err(|error| error.to_string())?;
-        let mut names = core.connections();
-        for connection in &connections {
-            let name = connection.name();
-            if names.contains(&name) {
-                for connection in &connections {
-                    connection.close();
-                }
-                return Err(format!("there is a connection {name} already"));
-            }
-            names.push(name);
-        }
-        let added = connections.iter().map(|connection| connection.name()).collect();
-        for connection in connections {
-            core.add(connection);
-        }
-        Ok(added)
-    }
-
     /// Removes the connection of that name and ends its workers. False if there is none.
     #[napi(catch_unwind)]
     pub fn remove(&self, name: String) -> bool {
@@ -151,10 +131,11 @@ impl NativeCore {
         to_json(&self.core.as_ref().map(Core::connections).unwrap_or_default())
     }
 
-    /// JSON out: the state of each connection by its name.
+    /// JSON out: the state of each connection by its name, also of those on their way into the set.
     #[napi(catch_unwind)]
     pub fn states(&self) -> String {
-        let states = self.core.as_ref().map(Core::states).unwrap_or_default();
+        let all = |core: &Core| [core.states(), core.joining_states()].concat();
+        let states = self.core.as_ref().map(all).unwrap_or_default();
         let named = states.into_iter().map(|(name, state)| (name, state.name()));
         to_json(&named.collect::<BTreeMap<_, _>>())
     }

@@ -29,6 +29,8 @@ pub struct LocalOptions {
     /// Its addresses; `port_range` bounds the ports of its workers.
     pub addresses: HostAddresses,
     pub binaries: Binaries,
+    /// The version of the workers, where it is not the library's.
+    pub version: Option<String>,
     /// What workers inherit, and where the settings of mediasoup itself are read.
     pub environment: Environment,
     /// More are refused. Without it the number of cores is told, not enforced.
@@ -80,7 +82,10 @@ impl LocalConnection {
                 version: request.version.clone(),
                 schema: None,
             }),
-            None => self.options.binaries.find(&request.version),
+            None => {
+                let version = self.options.version.as_ref().unwrap_or(&request.version);
+                self.options.binaries.find(version)
+            }
         }
     }
 

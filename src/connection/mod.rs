@@ -4,6 +4,7 @@ mod details;
 mod host_load;
 pub mod local;
 pub mod remote;
+pub mod user;
 
 use std::{fmt, future::Future, os::fd::OwnedFd, path::PathBuf, pin::Pin};
 

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     num::{NonZeroU64, NonZeroUsize, ParseIntError},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -14,23 +14,20 @@ use super::{
     CONNECT_TIMEOUT, Core, Deadlines,
     credentials::{self, CredentialsError},
     discovery::AgentsUrl,
+    local_source::{LocalSettings, local},
     placement::{ConfiguredPlacement, PlacementError},
 };
 use crate::{
-    MEDIASOUP_VERSION,
-    addresses::{
-        AnnouncedMode, DEFAULT_ENV_NAMES, HostAddresses, PortPolicy, SelfSet, bind_defaults,
-        book::AddressBook, interfaces,
-    },
+    addresses::{AnnouncedMode, DEFAULT_ENV_NAMES, SelfSet, book::AddressBook, interfaces},
+    compatibility::{Incompatibility, Level},
     connection::{
         Connection, HostLoad,
-        local::{LocalConnection, LocalOptions},
         mock::{MockConnection, MockConnectionOptions},
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
     net::{AgentUrl, InvalidUrl},
     session::{INFINITE, SESSION_TIMEOUT},
-    worker_process::{Binaries, BinarySources, Environment, InstalledWorker},
+    worker_process::Environment,
 };
 
 /// Agents, with commas between their URLs.
@@ -49,8 +46,8 @@ const CALL_MARGIN: Duration = Duration::from_secs(10);
 pub const EXEC_IN_PLACE: &str = "MEDIASOUP_HORIZONTAL_EXEC_IN_PLACE";
 /// Further addresses and names of the app's own host.
 pub const SELF_ADDRESSES: &str = "MEDIASOUP_HORIZONTAL_SELF_ADDRESSES";
-/// Name of the connection to this host.
-const LOCAL: &str = "local";
+/// How much the workers of a connection may differ from the library's own.
+pub const COMPATIBILITY: &str = "MEDIASOUP_HORIZONTAL_COMPATIBILITY";
 
 /// What holds for a whole core. No `Debug`: the environment may hold secrets.
 #[derive(Clone, Default, Deserialize)]
@@ -61,6 +58,8 @@ pub struct Options {
     pub call_timeout_ms: Option<SessionTimeoutMs>,
     pub self_addresses: Vec<String>,
     pub announced_mode: Option<Announced>,
+    #[serde(default)]
+    pub compatibility: Option<Level>,
     #[serde(default, rename = "placement")]
     pub placing: ConfiguredPlacement,
     /// The app's environment, copied where it may be read.
@@ -85,11 +84,7 @@ pub enum Announced {
 pub enum ConnectionSettings {
     /// What the environment names, else this host.
     Environment,
-    Local {
-        worker_bin: Option<PathBuf>,
-        /// `None`: where its Worker has one part only.
-        exec_in_place: Option<bool>,
-    },
+    Local(LocalSettings),
     Remote(Box<RemoteSettings>),
     Mock {
         name: String,
@@ -160,6 +155,10 @@ pub enum ConfigError {
     Silence { url: String, silence: u128, heartbeat: u128 },
     #[error(transparent)]
     Placement(#[from] PlacementError),
+    #[error("{COMPATIBILITY}={0}: it is one of {names}", names = Level::NAMED.map(|(name, _)| name).join(", "))]
+    Compatibility(String),
+    #[error(transparent)]
+    Incompatible(Incompatibility),
 }
 
 impl Options {
@@ -215,12 +214,23 @@ impl Options {
         }
     }
 
+    /// How much the workers of a connection may differ.
+    pub(super) fn level(&self) -> Result<Level, ConfigError> {
+        match (self.compatibility, self.variable(COMPATIBILITY)) {
+            (Some(level), _) => Ok(level),
+            (None, Some(name)) => {
+                Level::named(name).ok_or_else(|| ConfigError::Compatibility(name.to_owned()))
+            }
+            (None, None) => Ok(Level::default()),
+        }
+    }
+
     /// A variable of the environment that says something.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    fn environment(&self) -> Environment {
+    pub(super) fn environment(&self) -> Environment {
         self.environment.iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
 }
@@ -251,9 +261,7 @@ pub fn connect(
 ) -> Result<Vec<Arc<dyn Connection>>, ConfigError> {
     Ok(match settings {
         ConnectionSettings::Environment => return environment(core, options),
-        ConnectionSettings::Local { worker_bin, exec_in_place } => {
-            vec![local(options, worker_bin.as_deref(), exec_in_place)?]
-        }
+        ConnectionSettings::Local(settings) => vec![Arc::new(local(options, settings)?)],
         ConnectionSettings::Remote(settings) => return agents(core, options, &settings),
         ConnectionSettings::Mock { name, cores, region, cpu } => {
             let defaults = MockConnectionOptions::default();
@@ -279,7 +287,8 @@ fn environment(core: &Core, options: &Options) -> Result<Vec<Arc<dyn Connection>
         .collect();
     if urls.is_empty() {
         let in_place = options.variable(EXEC_IN_PLACE).map(|value| value != "0");
-        return Ok(vec![local(options, None, in_place)?]);
+        let settings = LocalSettings { exec_in_place: in_place, ..LocalSettings::default() };
+        return Ok(vec![Arc::new(local(options, settings)?)]);
     }
     let settings = |url: &str| RemoteSettings { url: url.to_owned(), ..RemoteSettings::default() };
     let mut connections = Vec::new();
@@ -348,6 +357,7 @@ fn remote_options(
     credentials::put(&mut remote, options, settings)
         .map_err(|source| ConfigError::Credentials { url: url.clone(), source })?;
     remote.connect_timeout = options.connect_timeout()?;
+    remote.compatibility = options.level()?;
     let ms = Duration::from_millis;
     let timeout = match settings.session_timeout_ms {
         Some(timeout) => Some(timeout),
@@ -372,54 +382,6 @@ fn without_secrets(text: &str) -> String {
     let (scheme, rest) = text[..end].split_once("://").unwrap_or(("", &text[..end]));
     let shown = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     if scheme.is_empty() { shown.to_owned() } else { format!("{scheme}://{shown}") }
-}
-
-fn local(
-    options: &Options,
-    worker_bin: Option<&Path>,
-    in_place: Option<bool>,
-) -> Result<Arc<dyn Connection>, ConfigError> {
-    let in_place = match in_place {
-        Some(in_place) => in_place,
-        None => options.placement()?.spread.max_parts == 1,
-    };
-    let explicit = worker_bin.map(|path| format!("{MEDIASOUP_VERSION}={}", path.display()));
-    let installed = options.mediasoup_dir.as_ref().map(|dir| InstalledWorker {
-        path: dir.join("worker/out/Release/mediasoup-worker"),
-        version: MEDIASOUP_VERSION.to_owned(),
-    });
-    let environment = options.environment();
-    let binaries = Binaries::new(
-        environment.clone(),
-        BinarySources {
-            explicit: explicit.into_iter().collect(),
-            stub: options.stub.clone(),
-            installed,
-            assumed_version: Some(MEDIASOUP_VERSION.to_owned()),
-        },
-    );
-    Ok(Arc::new(LocalConnection::new(LocalOptions {
-        name: LOCAL.to_owned(),
-        addresses: this_host()?,
-        binaries,
-        environment,
-        max_workers: None,
-        in_place,
-    })))
-}
-
-/// This host as one that binds what the app names, except where pipes must reach other hosts.
-fn this_host() -> Result<HostAddresses, ConfigError> {
-    Ok(HostAddresses {
-        colocated: true,
-        bind: bind_defaults(&interfaces()?),
-        pipe: None,
-        announced: Vec::new(),
-        behind_nat: false,
-        port_range: None,
-        port_policy: PortPolicy::Strict,
-        app_seen_as: None,
-    })
 }
 
 #[cfg(test)]

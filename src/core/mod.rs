@@ -6,6 +6,8 @@ pub mod config;
 pub mod credentials;
 pub mod discovery;
 pub mod drain;
+mod joining;
+mod local_source;
 mod losses;
 pub mod observe;
 mod part_source;
@@ -17,6 +19,7 @@ pub mod sharing;
 pub mod single;
 mod standing;
 mod stub_server;
+pub mod user_source;
 
 use std::{
     collections::HashMap,
@@ -40,6 +43,7 @@ use tokio::{
 use self::{
     choice::{AbortOnDrop, NoWorker, Source},
     discovery::Discoveries,
+    joining::Joining,
     losses::Losses,
     observe::Observed,
     rules::Rules,
@@ -51,6 +55,8 @@ use crate::{
     monitor::{Event, EventSink},
     virtual_worker::Spread,
 };
+
+pub use joining::JoinError;
 
 /// How long `createWorker` may take to find a worker.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -137,6 +143,8 @@ pub struct Inner {
     observed: Observed,
     events: EventSink,
     discoveries: Discoveries,
+    /// Connections that are not in the set yet.
+    joining: Mutex<HashMap<String, Joining>>,
     /// Turns whenever a connection begins to drain, or stays after all.
     drains: watch::Sender<()>,
     losses: Losses,
@@ -174,6 +182,7 @@ impl Core {
             observed: Observed::default(),
             events: EventSink::default(),
             discoveries: Discoveries::default(),
+            joining: Mutex::default(),
             drains: watch::Sender::new(()),
             losses: Losses::default(),
         });
@@ -283,7 +292,8 @@ impl Core {
         for source in &sources {
             source.connection.close();
         }
-        let closing = sources.into_iter().map(|source| source.connection).collect();
+        let closing = sources.into_iter().map(|source| source.connection);
+        let closing = closing.chain(self.inner.stop_joining()).collect();
         let _ = self.stop.send(Some(closing));
         if self.ended.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!("the core's thread is held up; it ends by itself");

@@ -136,6 +136,7 @@ mod tests {
             observed: crate::core::observe::Observed::default(),
             events: crate::monitor::EventSink::default(),
             discoveries: crate::core::discovery::Discoveries::default(),
+            joining: Mutex::default(),
             drains: watch::Sender::new(()),
         })
     }

@@ -58,10 +58,12 @@ pub struct Binaries {
     sources: BinarySources,
 }
 
+/// What a file beside a worker tells of it.
 #[derive(Debug, Deserialize)]
-struct Manifest {
-    version: String,
-    schema: Option<String>,
+pub struct Manifest {
+    pub version: String,
+    /// The fingerprint of its channel schema.
+    pub schema: Option<String>,
 }
 
 /// One place that was looked at.
@@ -257,7 +259,8 @@ pub fn cache_root(environment: &Environment) -> Option<PathBuf> {
         .or_else(|| get("HOME").map(|home| home.join(".cache/mediasoup-horizontal")))
 }
 
-fn read_manifest(binary: &Path) -> Result<Option<Manifest>, String> {
+/// What the file beside a worker tells, if there is one.
+pub fn read_manifest(binary: &Path) -> Result<Option<Manifest>, String> {
     let path = binary.with_file_name("manifest.json");
     let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
     serde_json::from_str(&text)

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     addresses::HostAddresses,
     channel::framing::FramingError,
-    connection::{Exit, LINK_LIMIT, WorkerCommand, WorkerEvent, WorkerLink},
+    connection::{BoxFuture, Exit, LINK_LIMIT, WorkerCommand, WorkerEvent, WorkerLink},
     queue,
     quiet_writer::QuietWriter,
 };
@@ -73,6 +73,32 @@ impl EndingWatch {
     }
 }
 
+/// The process at the other end, wherever it runs.
+pub trait Process: Send + Sync {
+    /// Sends it a signal.
+    fn signal(&self, signal: i32);
+
+    /// Ends it at once, with all that it started.
+    fn kill(&self);
+
+    /// How it ended, as soon as it has. Never waits for ever once it was killed.
+    fn wait(&self) -> BoxFuture<'_, Exit>;
+}
+
+impl Process for Child {
+    fn signal(&self, signal: i32) {
+        Child::signal(self, signal);
+    }
+
+    fn kill(&self) {
+        self.kill_group();
+    }
+
+    fn wait(&self) -> BoxFuture<'_, Exit> {
+        Box::pin(Child::wait(self))
+    }
+}
+
 /// How a link treats its worker.
 pub struct Settings {
     /// How long the worker may take to end after its input was closed.
@@ -94,14 +120,29 @@ pub fn to_process(
     let pid = child.pid();
     let stdout = pipe::Receiver::from_owned_fd(stdout)?;
     let stderr = pipe::Receiver::from_owned_fd(stderr)?;
-    let (tasks, commands, events) = Tasks::start(input, output, Some(Arc::clone(&child)))?;
+    let process: Arc<dyn Process> = child;
+    let (tasks, commands, events) = Tasks::start(input, output, Some(Arc::clone(&process)))?;
     let texts = [(stdout, WorkerEvent::Stdout as fn(_) -> _), (stderr, WorkerEvent::Stderr)].map(
         |(stream, event)| {
             let source = Source::new(stream, tasks.dead.subscribe());
             tokio::spawn(read_text(source, tasks.events.clone(), event))
         },
     );
-    tokio::spawn(tasks.see_process_end(child, texts, settings));
+    tokio::spawn(tasks.see_process_end(process, texts.into(), settings));
+    Ok(WorkerLink { pid, addresses, commands, events })
+}
+
+/// The link to a process that somebody else started, over their ends of its channel: its input and
+/// its output. Must be called within a tokio runtime.
+pub fn to(
+    process: Arc<dyn Process>,
+    pid: u32,
+    (input, output): (unix::net::UnixStream, unix::net::UnixStream),
+    addresses: HostAddresses,
+    settings: Settings,
+) -> io::Result<WorkerLink> {
+    let (tasks, commands, events) = Tasks::start(input, output, Some(Arc::clone(&process)))?;
+    tokio::spawn(tasks.see_process_end(process, Vec::new(), settings));
     Ok(WorkerLink { pid, addresses, commands, events })
 }
 
@@ -133,7 +174,7 @@ impl Tasks {
     fn start(
         input: unix::net::UnixStream,
         output: unix::net::UnixStream,
-        child: Option<Arc<Child>>,
+        process: Option<Arc<dyn Process>>,
     ) -> io::Result<Link> {
         output.set_nonblocking(true)?;
         let (input, output) = (QuietWriter::new(input)?, UnixStream::from_std(output)?);
@@ -143,27 +184,27 @@ impl Tasks {
         let dead = watch::Sender::new(None);
         let source = Source::new(output, dead.subscribe());
         let reader = tokio::spawn(read_channel(source, events.clone(), endings.clone()));
-        let writer = Writer { child, input, commands: commanded, endings: endings.clone() };
+        let writer = Writer { process, input, commands: commanded, endings: endings.clone() };
         let writer = tokio::spawn(writer.run());
         Ok((Self { events, endings, dead, reader, writer }, commands, heard))
     }
 
     async fn see_process_end(
         self,
-        child: Arc<Child>,
-        texts: [JoinHandle<()>; 2],
+        process: Arc<dyn Process>,
+        texts: Vec<JoinHandle<()>>,
         settings: Settings,
     ) {
         let Settings { grace, stop, guard } = settings;
         let exit = {
-            let end = child.wait();
+            let end = process.wait();
             pin!(end);
             select! {
                 biased;
                 // Both are pinned for the whole wait or end it: nothing can be lost.
                 exit = &mut end => exit,
                 () = overdue(&self.events, &self.endings, grace, stop) => {
-                    child.kill_group();
+                    process.kill();
                     end.await
                 }
             }

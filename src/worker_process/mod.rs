@@ -31,8 +31,11 @@ use nix::{
 use tokio::sync::watch;
 
 pub use self::{
-    binary::{Binaries, BinarySources, InstalledWorker, WorkerBinary, cache_root},
+    binary::{
+        Binaries, BinarySources, InstalledWorker, Manifest, WorkerBinary, cache_root, read_manifest,
+    },
     environment::Environment,
+    link::{Process, Settings as LinkSettings, to as link_to},
 };
 use self::{dtls_files::DtlsFolder, link::Settings, spawn::Plan, watchdog::Watchdog};
 use crate::{

@@ -5,10 +5,7 @@ use std::{collections::VecDeque, io, io::IoSlice, sync::Arc};
 use bytes::{Buf, Bytes};
 use tokio::select;
 
-use super::{
-    child::Child,
-    link::{Ending, Endings},
-};
+use super::link::{Ending, Endings, Process};
 use crate::{connection::WorkerCommand, queue, quiet_writer::QuietWriter};
 
 /// How many bytes leave the bounded queue before they are written. Behind more than this, a
@@ -20,8 +17,8 @@ const SLICES: usize = 64;
 
 /// The writing side of one worker.
 pub struct Writer {
-    /// `None` for a worker that is not our child.
-    pub child: Option<Arc<Child>>,
+    /// `None` for one that takes no signals from here.
+    pub process: Option<Arc<dyn Process>>,
     pub input: QuietWriter,
     pub commands: queue::Receiver<WorkerCommand>,
     pub endings: Endings,
@@ -56,11 +53,11 @@ impl Writer {
                 }
             }
         }
-        let Self { child, input, mut commands, .. } = self;
+        let Self { process, input, mut commands, .. } = self;
         drop(input);
         while let Some(command) = commands.recv().await {
-            if let (WorkerCommand::Signal(signal), Some(child)) = (command, &child) {
-                child.signal(signal);
+            if let (WorkerCommand::Signal(signal), Some(process)) = (command, &process) {
+                process.signal(signal);
             }
         }
     }
@@ -82,8 +79,8 @@ impl Writer {
         match command {
             Some(WorkerCommand::Message(message)) => pending.push(message),
             Some(WorkerCommand::Signal(signal)) => {
-                if let Some(child) = &self.child {
-                    child.signal(signal);
+                if let Some(process) = &self.process {
+                    process.signal(signal);
                 }
             }
             Some(WorkerCommand::CloseInput) | None => {

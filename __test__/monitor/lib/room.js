@@ -3,7 +3,7 @@
 const { Horizontal, MockConnection } = require('../../..');
 
 /** @import { types } from 'mediasoup-upstream' */
-/** @import { ConnectionLike } from '../../../js/horizontal' */
+/** @import { ConnectionLike } from '../../..' */
 
 /** @type {types.RouterRtpCodecCapability} */
 const OPUS = {

@@ -32,8 +32,8 @@ class Fleet {
   #all;
   /** @type {Worker[]} */
   #workers = [];
-  /** Names of the connections, in the order of the agents; the local one is the last. */
-  #names;
+  /** In the order of the agents; the local one is the last. */
+  #connections;
   #horizontal;
 
   /**
@@ -46,16 +46,13 @@ class Fleet {
   constructor(agents, urls, { local, horizontal, connection }) {
     this.#agents = agents;
     this.#all = agents;
-    this.#horizontal = new Horizontal([], horizontal);
-    this.#names = agents.map(({ token }, i) =>
-      this.#horizontal.add(
+    const remote = agents.map(
+      ({ token }, i) =>
         new RemoteConnection({ ...connection, url: /** @type {string} */ (urls[i]), token }),
-      ),
     );
 
-    if (local) {
-      this.#names.push(this.#horizontal.add(local));
-    }
+    this.#connections = local ? [...remote, local] : remote;
+    this.#horizontal = new Horizontal(this.#connections, horizontal);
   }
 
   /**
@@ -92,13 +89,13 @@ class Fleet {
     const found = new Map();
 
     // Each goes where there are fewest.
-    for (const _ of this.#names) {
+    for (const _ of this.#connections) {
       const worker = await this.worker(settings);
 
       found.set(this.#horizontal.whereIs(worker)?.connection ?? '', worker);
     }
 
-    return this.#names.map((name) => {
+    return this.#connections.map(({ name }) => {
       const worker = found.get(name);
 
       if (worker === undefined) {
@@ -128,9 +125,9 @@ class Fleet {
    * @returns {TestAgent | undefined} The agent that it was born on.
    */
   homeOf(worker) {
-    const name = this.#horizontal.whereIs(worker)?.connection ?? '';
+    const home = this.#horizontal.whereIs(worker)?.connection;
 
-    return this.#all[this.#names.indexOf(name)];
+    return this.#all[this.#connections.findIndex(({ name }) => name === home)];
   }
 
   /**
@@ -138,7 +135,7 @@ class Fleet {
    * @returns {string | undefined} How its connection is.
    */
   stateOf(agent) {
-    return this.#horizontal.state(/** @type {string} */ (this.#names[this.#all.indexOf(agent)]));
+    return this.#connections[this.#all.indexOf(agent)]?.state;
   }
 
   /** Those that were not killed. */

@@ -1,12 +1,11 @@
 'use strict';
 
 const { once } = require('node:events');
-const { pause, within } = require('../../../examples/lib/deadline');
+const { within } = require('../../../examples/lib/deadline');
 const { RemoteConnection } = require('../../../js/connections');
 const { Horizontal } = require('../../../js/horizontal');
 const { CutLink } = require('../link/cut-link');
 
-const LOOK_MS = 5;
 /** After this much more than the session timeout, something is wrong. */
 const PATIENCE_MS = 60_000;
 
@@ -38,7 +37,7 @@ async function loseHost(url, sessionTimeoutMs, signal) {
 
     link.hold();
     const [disconnectedAt, diedAt] = await Promise.all([
-      within(disconnected(horizontal, link.url, signal), { ...limit, what: 'disconnected' }),
+      within(disconnected(horizontal, signal), { ...limit, what: 'disconnected' }),
       within(died, { ...limit, what: 'died after the end of a host' }),
     ]);
 
@@ -51,14 +50,11 @@ async function loseHost(url, sessionTimeoutMs, signal) {
 
 /**
  * @param {Horizontal} horizontal
- * @param {string} name
  * @param {AbortSignal} signal
  * @returns {Promise<number>} When.
  */
-async function disconnected(horizontal, name, signal) {
-  while (!horizontal.closed && horizontal.state(name) !== 'disconnected') {
-    await pause(LOOK_MS, signal);
-  }
+async function disconnected(horizontal, signal) {
+  await once(horizontal, 'disconnected', { signal });
 
   return performance.now();
 }
