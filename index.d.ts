@@ -1,8 +1,10 @@
 import type { Readable, Writable } from 'node:stream';
 import type * as mediasoup from 'mediasoup-upstream';
 import type { EnhancedEventEmitter } from 'mediasoup-upstream/extras';
+import type { HorizontalChange, HorizontalStats, StatsOptions } from './js/monitor/types';
 
 export * from 'mediasoup-upstream';
+export type * from './js/monitor/types';
 
 /** How a connection stands. */
 export type ConnectionState =
@@ -54,7 +56,11 @@ export declare class RemoteConnection extends BaseConnection {
 }
 
 export interface RemoteConnectionOptions {
-  /** `ws://host:port` or `wss://host:port`. */
+  /**
+   * `ws://host:port` or `wss://host:port`; for the constructor of `Horizontal` also
+   * `dns+wss://name:port`, which stands for one agent at each address of the name, with these
+   * options.
+   */
   url: string;
   /** What the agent asks for. Never part of the URL. */
   token?: string;
@@ -451,6 +457,31 @@ export declare class Horizontal extends EnhancedEventEmitter<HorizontalEvents> {
    * @returns Undefined once the Worker is gone.
    */
   whereIs(worker: { pid: number }): { connection: string } | undefined;
+
+  /**
+   * What there is now on all connections. A Worker that does not answer within a second is told
+   * without what lives on it.
+   */
+  stats(options?: StatsOptions): Promise<HorizontalStats>;
+
+  /** The same in the text format of Prometheus (OpenMetrics). */
+  metrics(): Promise<string>;
+
+  /**
+   * What there is now, with every object, and then what changes, for as long as it is iterated. It
+   * keeps no process alive. Whoever takes too long misses changes, hears of it, and gets another
+   * snapshot.
+   *
+   * @example
+   * ```ts
+   * for await (const change of horizontal.changes()) {
+   *   if (change.type === 'closeobject' && change.reason === 'partlost') {
+   *     console.log(`${change.kind} ${change.id} is lost with ${change.connection}`);
+   *   }
+   * }
+   * ```
+   */
+  changes(): AsyncIterableIterator<HorizontalChange>;
 
   /** Ends every Worker and connection. */
   close(): void;

@@ -1,6 +1,6 @@
 'use strict';
 
-/** The package as it would be published, installed into apps of its own. */
+/** What `npm pack` makes of a checkout: the package with this host's native parts in it. */
 
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -34,7 +34,7 @@ beforeAll(() => {
   fs.renameSync(path.join(dir, 'package'), path.join(modules, 'mediasoup-horizontal'));
   // As `npm install mediasoup@npm:mediasoup-horizontal` has it.
   fs.symlinkSync('mediasoup-horizontal', path.join(modules, 'mediasoup'), 'dir');
-  for (const name of ['mediasoup-upstream', '@types', 'undici-types']) {
+  for (const name of ['@types', 'undici-types']) {
     fs.symlinkSync(path.join(MODULES, name), path.join(modules, name), 'dir');
   }
 }, TIMEOUT_MS);
@@ -108,6 +108,14 @@ test('its command runs', () => {
   const cli = path.join(dir, 'node_modules', 'mediasoup-horizontal', 'js', 'cli.js');
 
   expect(run(cli, ['--version'], dir)).toBe(`${require('../package.json').version}\n`);
+});
+
+test('it brings a mediasoup that runs no script at install', () => {
+  const modules = path.join(dir, 'node_modules', 'mediasoup-horizontal', 'node_modules');
+  const manifest = path.join(modules, 'mediasoup-upstream', 'package.json');
+
+  expect(JSON.parse(fs.readFileSync(manifest, 'utf8'))).toMatchObject({ name: 'mediasoup' });
+  expect(JSON.parse(fs.readFileSync(manifest, 'utf8'))).not.toHaveProperty('scripts');
 });
 
 test('it brings no files of the checkout that nobody needs', () => {

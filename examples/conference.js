@@ -3,7 +3,7 @@
 /**
  * An ordinary mediasoup app: a room in one Router, where everybody sends audio and video and gets
  * those of some others. It uses nothing but mediasoup's API. On `mediasoup-horizontal` the people
- * of one Router may be on many hosts.
+ * of one Router may be on many hosts; `horizontal.stats()` tells where they are.
  */
 
 const { once } = require('node:events');
@@ -18,6 +18,7 @@ const { bindSocket } = require('./lib/rtp-sender');
  * @typedef {import('mediasoup-upstream/types').Producer} Producer
  * @typedef {import('mediasoup-upstream/types').Router} Router
  * @typedef {import('mediasoup-upstream/types').Worker} Worker
+ * @typedef {import('..').HorizontalStats} HorizontalStats
  * @typedef {import('./lib/incoming-stream').IncomingStream} IncomingStream
  *
  * @typedef {object} Peer Somebody in the room.
@@ -41,7 +42,7 @@ const { bindSocket } = require('./lib/rtp-sender');
  * @property {string} from
  * @property {string} to
  * @property {number} streams
- * @property {number} kbps As received there.
+ * @property {number} kbps As sent there.
  *
  * @typedef {object} ConferenceState
  * @property {number} seconds
@@ -57,7 +58,7 @@ const { bindSocket } = require('./lib/rtp-sender');
  * @property {number} refreshMs
  * @property {(text: string) => void} log Told each step.
  * @property {(state: ConferenceState) => void} show
- * @property {() => Map<string, number[]>} portsOf The UDP ports of each agent's workers.
+ * @property {() => Promise<HorizontalStats>} stats With every object, and what goes through pipes.
  * @property {AbortSignal} signal Ends the room early, as an error.
  */
 
@@ -121,7 +122,7 @@ class Conference {
     for (let i = 0; i < peers; i++) {
       await this.#step(`peer ${i + 1}`, this.#join(router, `${i + 1}`));
     }
-    this.#findAgents();
+    await this.#step('who is where', this.#findAgents());
     log(`${peers} people are in one Router, each with audio and video.`);
 
     for (const [i, peer] of this.#peers.entries()) {
@@ -214,14 +215,12 @@ class Conference {
     }
   }
 
-  #findAgents() {
-    const ports = this.#options.portsOf();
+  async #findAgents() {
+    const { objects = [] } = await this.#options.stats();
+    const places = new Map(objects.map(({ id, connection }) => [id, connection]));
 
     for (const peer of this.#peers) {
-      const { localPort } = peer.transport.tuple;
-      const found = [...ports].find(([, held]) => held.includes(localPort));
-
-      peer.agent = found?.[0] ?? UNKNOWN;
+      peer.agent = places.get(peer.transport.id) ?? UNKNOWN;
     }
   }
 
@@ -252,35 +251,24 @@ class Conference {
 
   /**
    * What goes from agent to agent: each Producer once to each agent with Consumers of it, however
-   * many these are. There, what a Consumer says of its incoming stream is said of the pipe's.
+   * many these are.
    *
    * @returns {Promise<PipeState[]>}
    */
   async #pipes() {
-    /** @type {Map<string, { from: string, to: string, consumer: Consumer }>} */
-    const piped = new Map();
-
-    for (const { agent, heard } of this.#peers) {
-      for (const { consumer, from } of heard.filter((one) => one.from.agent !== agent)) {
-        piped.set(`${consumer.producerId} ${agent}`, { from: from.agent, to: agent, consumer });
-      }
-    }
-
+    const stats = await this.#options.stats();
     /** @type {Map<string, PipeState>} */
     const pipes = new Map();
 
-    await Promise.all(
-      [...piped.values()].map(async ({ from, to, consumer }) => {
-        const stats = await consumer.getStats();
-        const incoming = stats.find(({ type }) => type === 'inbound-rtp');
-        const key = `${from} ${to}`;
-        const pipe = pipes.get(key) ?? { from, to, streams: 0, kbps: 0 };
+    for (const { from, to, bitrate } of stats.pipes) {
+      const ends = { from: from.connection ?? UNKNOWN, to: to.connection ?? UNKNOWN };
+      const key = `${ends.from} ${ends.to}`;
+      const pipe = pipes.get(key) ?? { ...ends, streams: 0, kbps: 0 };
 
-        pipe.streams += 1;
-        pipe.kbps += Math.round((incoming?.bitrate ?? 0) / 1000);
-        pipes.set(key, pipe);
-      }),
-    );
+      pipe.streams += 1;
+      pipe.kbps += Math.round((bitrate ?? 0) / 1000);
+      pipes.set(key, pipe);
+    }
 
     return [...pipes.keys()].sort().map((key) => /** @type {PipeState} */ (pipes.get(key)));
   }

@@ -13,7 +13,6 @@ const { parseCommand } = require('./lib/command-line');
 const { Screen, findConferenceProblems } = require('./lib/conference-table');
 const { findProblems, printReport } = require('./lib/report');
 const { Stage } = require('./lib/stage');
-const { workerPorts } = require('./lib/worker-ports');
 const { runRoom } = require('./room');
 
 /**
@@ -125,8 +124,8 @@ async function playRoom(stage, agents, { seconds, room }) {
         log(text);
       },
       show: (state) => screen.show(state, log),
-      // The app knows no agents. Here they are on this host, which knows who holds which port.
-      portsOf: () => new Map(agents.map(({ url, pid }) => [url, workerPorts(pid)])),
+      // The app knows no agents.
+      stats: () => horizontal.stats({ objects: true, bitrates: true }),
       signal: stage.signal,
     }),
   );

@@ -3,7 +3,7 @@
 
 const { runAgent } = require('./cli/agent');
 const { installCommand, pathCommand } = require('./cli/worker');
-const { stubPath } = require('./native');
+const { checkNative, stubPath } = require('./native');
 const { version } = require('../package.json');
 
 const HELP = `Usage: mediasoup-horizontal COMMAND
@@ -37,7 +37,7 @@ async function main([command, ...rest]) {
     case 'worker':
       return worker(rest);
     case 'worker-bin':
-      return rest.length > 0 ? misuse(`worker-bin takes no ${rest[0]}`) : say(stubPath);
+      return rest.length > 0 ? misuse(`worker-bin takes no ${rest[0]}`) : workerBin();
     case '--version':
     case '-V':
       return say(version);
@@ -68,6 +68,12 @@ async function worker([command, ...rest]) {
   }
 
   return command === 'install' ? installCommand({ force: rest.length > 0 }) : pathCommand();
+}
+
+function workerBin() {
+  checkNative();
+
+  return say(stubPath);
 }
 
 /** @param {string} text */

@@ -85,6 +85,12 @@ class ConnectionSet {
   async add(given) {
     const connection = toConnection(given);
     const { name } = connection;
+    if (name.startsWith('dns+')) {
+      throw new TypeError(
+        `${name} stands for all agents behind a name: give it to the constructor, or name it in ` +
+          'MEDIASOUP_HORIZONTAL_AGENTS',
+      );
+    }
     const joining = this.#joining.get(name);
     const there = joining?.connection ?? this.get(name);
 

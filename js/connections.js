@@ -105,7 +105,8 @@ class LocalConnection extends BaseConnection {
 class RemoteConnection extends BaseConnection {
   /**
    * @param {object} options
-   * @param {string} options.url `ws://host:port` or `wss://host:port`.
+   * @param {string} options.url `ws://host:port` or `wss://host:port`; for the constructor of
+   * Horizontal also `dns+wss://name:port`, which stands for the agents behind a name.
    * @param {string} [options.token] What the agent asks for. Never part of the URL.
    * @param {string} [options.tokenFile] Path of a file with it, read again at each dial; its first
    * line counts. Lines that begin with # are comments.

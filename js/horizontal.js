@@ -10,11 +10,14 @@ const { shareCore } = require('./core-access');
 const { createWorkerWith } = require('./create-worker');
 const { toArguments, toEventFunction } = require('./events');
 const { closeAtExit, forgetAtExit } = require('./exit');
+const { CHANGE, Changes } = require('./monitor/changes');
+const { readMetrics, readStats } = require('./monitor/stats');
 const { loadBinding, stubPath, unwrap } = require('./native');
 const { toPlacement } = require('./placement');
 
 /** @import { Connection, DeleteOptions } from './connection-set' */
 /** @import { CoreEvent } from './events' */
+/** @import { HorizontalChange, HorizontalStats, StatsOptions } from './monitor/types' */
 /** @import { NativeCore } from './native' */
 /** @import { PlacementFunction } from './placement' */
 
@@ -22,7 +25,7 @@ const { toPlacement } = require('./placement');
 const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream')), '..', '..');
 
 /** What is told of objects, which is only worth the work where somebody listens. */
-const OBJECT_EVENTS = ['newobject', 'closeobject'];
+const OBJECT_EVENTS = ['newobject', 'closeobject', CHANGE];
 
 /** How much the workers of a connection may differ. */
 const LEVELS = ['strict', 'pipes', 'schema'];
@@ -242,6 +245,35 @@ class Horizontal extends EnhancedEventEmitter {
   }
 
   /**
+   * What there is now on all connections. A Worker that does not answer within a second is told
+   * without what lives on it.
+   *
+   * @param {StatsOptions} [options]
+   * @returns {Promise<HorizontalStats>}
+   */
+  async stats(options) {
+    return readStats(this.#start(), options);
+  }
+
+  /**
+   * The same in the text format of Prometheus (OpenMetrics).
+   *
+   * @returns {Promise<string>}
+   */
+  async metrics() {
+    return readMetrics(this.#start());
+  }
+
+  /**
+   * What there is now, with every object, and then what changes, for as long as it is iterated.
+   *
+   * @returns {AsyncIterableIterator<HorizontalChange>}
+   */
+  changes() {
+    return new Changes(this);
+  }
+
+  /**
    * Ends every Worker and connection.
    */
   close() {
@@ -253,6 +285,7 @@ class Horizontal extends EnhancedEventEmitter {
     }
     this.#core = undefined;
     this.#set = undefined;
+    this.safeEmit(CHANGE);
   }
 
   /**
@@ -269,6 +302,7 @@ class Horizontal extends EnhancedEventEmitter {
     if (this.#set) {
       // Its listeners may throw what they like: the next event is none of theirs.
       this.safeEmit(event.type, ...toArguments(event, () => this.#set?.ofEvent(event)));
+      this.safeEmit(CHANGE, event);
     }
   }
 
@@ -295,6 +329,10 @@ class Horizontal extends EnhancedEventEmitter {
    * @param {string} [event]
    */
   removeAllListeners(event) {
+    if (event === undefined) {
+      // Whoever iterates over changes would wait for ever.
+      this.safeEmit(CHANGE);
+    }
     super.removeAllListeners(event);
     if (event === undefined) {
       this.#listenToListeners();
@@ -386,10 +424,6 @@ class Horizontal extends EnhancedEventEmitter {
   }
 }
 
-function closedError() {
-  return new WorkerClosedError('this Horizontal is closed');
-}
-
 /**
  * @param {unknown} value
  * @throws {TypeError}
@@ -400,6 +434,10 @@ function checkCallTimeout(value) {
   if (value !== undefined && value !== 'infinite' && !limited) {
     throw new TypeError("callTimeoutMs must be a whole number of milliseconds or 'infinite'");
   }
+}
+
+function closedError() {
+  return new WorkerClosedError('this Horizontal is closed');
 }
 
 module.exports = { Horizontal };

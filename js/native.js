@@ -1,20 +1,39 @@
 'use strict';
 
+const fs = require('node:fs');
 const path = require('node:path');
 const { UnsupportedError } = require('mediasoup-upstream/errors');
+const { version } = require('../package.json');
+const { PLATFORMS, describeHost, hostPlatform, packageOf } = require('./platforms');
 const { IncompatibleConnectionError } = require('./errors');
 
-/** Platforms whose native parts exist. Elsewhere everything but Workers still works. */
-const PLATFORMS = ['linux', 'darwin'];
+/** What set-up makes in a checkout. It comes first, so that a checkout runs what it built. */
+const BUILT_DIR = path.join(__dirname, '..', 'native-build');
 
-/** The native parts of this package: one folder, made by its set-up or brought by the package. */
-const NATIVE_DIR = path.join(__dirname, '..', 'native-build');
+const ADDON = 'mediasoup-horizontal.node';
+
+/** The folder with the addon and the two programs. */
+const NATIVE_DIR = findNativeDir();
 
 /** Absolute path of the stub, what mediasoup spawns as its worker. */
 const stubPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-worker');
 
 /** Absolute path of the agent. */
 const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
+
+/** @returns {string} Where the native parts are, or would be in a checkout. */
+function findNativeDir() {
+  const platform = fs.existsSync(path.join(BUILT_DIR, ADDON)) ? undefined : hostPlatform();
+
+  try {
+    return platform
+      ? path.dirname(require.resolve(`${packageOf(platform)}/package.json`))
+      : BUILT_DIR;
+  } catch {
+    // Nobody may ever need them: whoever does is told by checkNative().
+    return BUILT_DIR;
+  }
+}
 
 /**
  * @typedef {object} NativeCore
@@ -31,6 +50,7 @@ const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
  * @property {() => string} connections
  * @property {() => string} states
  * @property {(wanted: boolean) => void} wantObjects
+ * @property {(wanted: string) => Promise<string>} stats
  * @property {(request: string) => string} ticket
  * @property {(ticket: string) => string} settle
  * @property {(pid: number) => string} whereIs
@@ -53,17 +73,55 @@ const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
  */
 
 /**
- * Throws where no Worker can ever run.
+ * Throws where no Worker can run.
  *
- * @throws {UnsupportedError} Naming the platform.
+ * @throws {UnsupportedError} Where none ever can, naming the platform.
+ * @throws {Error} Where the native parts are missing or another version's, saying what to install.
  */
-function checkPlatform() {
-  if (!PLATFORMS.includes(process.platform)) {
+function checkNative() {
+  const systems = [...new Set(PLATFORMS.map(({ os }) => /** @type {string} */ (os)))];
+
+  if (!systems.includes(process.platform)) {
     throw new UnsupportedError(
       `mediasoup-horizontal cannot run Workers on ${process.platform} yet; ` +
-        `it can on ${PLATFORMS.join(' and ')}`,
+        `it can on ${systems.join(' and ')}`,
     );
   }
+  if (!fs.existsSync(path.join(NATIVE_DIR, ADDON))) {
+    throw new Error(missing());
+  }
+  if (NATIVE_DIR === BUILT_DIR) {
+    return;
+  }
+
+  const own = require(path.join(NATIVE_DIR, 'package.json'));
+
+  if (own.version !== version) {
+    throw new Error(
+      `${own.name} is ${own.version}, but mediasoup-horizontal is ${version}: ` +
+        `npm install ${own.name}@${version}`,
+    );
+  }
+}
+
+/** @returns {string} Why there are no native parts, and what to do. */
+function missing() {
+  const platform = hostPlatform();
+  const host = describeHost();
+
+  if (!platform) {
+    return (
+      `mediasoup-horizontal has no native parts for ${host}. There are packages for ` +
+      `${PLATFORMS.map(({ name }) => name).join(', ')}; in a checkout, scripts/setup builds them`
+    );
+  }
+  const name = packageOf(platform);
+
+  return (
+    `the native parts of mediasoup-horizontal for ${host} are missing, which the package ${name} ` +
+    `brings: npm install ${name}@${version} (npm leaves it out with --omit=optional, and where ` +
+    'package-lock.json was made on another platform). In a checkout, scripts/setup builds them'
+  );
 }
 
 /**
@@ -72,15 +130,14 @@ function checkPlatform() {
  * @returns {NativeBinding}
  */
 function loadBinding() {
-  checkPlatform();
-  const file = path.join(NATIVE_DIR, 'mediasoup-horizontal.node');
+  checkNative();
+  const file = path.join(NATIVE_DIR, ADDON);
 
   try {
     return require(file);
   } catch (error) {
     throw new Error(
-      `cannot load ${file}: ${error instanceof Error ? error.message : error}. ` +
-        'In a checkout, scripts/setup builds it; in an installed package, install it again',
+      `cannot load ${file} for ${describeHost()}: ${error instanceof Error ? error.message : error}`,
     );
   }
 }
@@ -101,4 +158,4 @@ function unwrap(text) {
   return ok;
 }
 
-module.exports = { agentPath, checkPlatform, loadBinding, stubPath, unwrap };
+module.exports = { agentPath, checkNative, loadBinding, stubPath, unwrap };

@@ -17,6 +17,7 @@ pub mod fuzzing;
 pub mod mock_worker;
 pub mod monitor;
 pub mod net;
+mod passed_fds;
 mod pidfd;
 pub mod placement;
 pub mod queue;

@@ -51,13 +51,17 @@ impl<T> Clone for Sender<T> {
 pub struct Receiver<T> {
     items: mpsc::UnboundedReceiver<Held<T>>,
     room: Arc<Semaphore>,
+    limit: usize,
 }
 
 /// Makes a queue that holds at most `limit` bytes (and at most `limit` items).
 pub fn bounded<T: Weight>(limit: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let room = Arc::new(Semaphore::new(limit));
-    (Sender { items: sender, room: Arc::clone(&room), limit }, Receiver { items: receiver, room })
+    (
+        Sender { items: sender, room: Arc::clone(&room), limit },
+        Receiver { items: receiver, room, limit },
+    )
 }
 
 impl<T: Weight> Sender<T> {
@@ -115,6 +119,11 @@ impl<T: Weight> Sender<T> {
         }
     }
 
+    /// Bytes that wait in it.
+    pub fn held(&self) -> usize {
+        self.limit.saturating_sub(self.room.available_permits())
+    }
+
     /// Whether the receiving end is gone.
     pub fn is_closed(&self) -> bool {
         self.items.is_closed()
@@ -135,6 +144,11 @@ impl<T> Receiver<T> {
     /// As [`Self::recv`], for those who wait on several queues at once.
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
         self.items.poll_recv(context).map(|held| held.map(|held| held.item))
+    }
+
+    /// Bytes that wait in it.
+    pub fn held(&self) -> usize {
+        self.limit.saturating_sub(self.room.available_permits())
     }
 
     /// The next item if one waits now.
@@ -163,8 +177,10 @@ mod tests {
     async fn holds_back_what_does_not_fit() {
         let (sender, mut receiver) = bounded(10);
         sender.try_send(vec![0; 6]).expect("six bytes fit");
+        assert_eq!((sender.held(), receiver.held()), (6, 6));
         assert_eq!(sender.try_send(vec![0; 6]), Err(TrySendError::Full));
         assert_eq!(receiver.recv().await.map(|item| item.len()), Some(6));
+        assert_eq!(sender.held(), 0);
         sender.try_send(vec![0; 6]).expect("room was given back");
     }
 

@@ -179,6 +179,7 @@ impl Library {
             control: controlled,
             stdio,
             local_pids: None,
+            watch: relay::Watch::nobody(),
         }));
         let reader = FrameReader::default();
         Self { input, output, reader, texts, control, running, spare, last_id: 0 }

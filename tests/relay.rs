@@ -91,6 +91,7 @@ fn start() -> Bench {
         control: controlled,
         stdio,
         local_pids: None,
+        watch: relay::Watch::nobody(),
     }));
     Bench { input, output, commands: commanded, events, control, texts, running }
 }

@@ -81,7 +81,7 @@ const PLACES = [
 test.each(PLACES)('calls to a worker %s that hangs end, and leave nothing', async (_, open) => {
   process.env[MARK] = mark;
   horizontal = new Horizontal([await open()], { callTimeoutMs: CALL_TIMEOUT_MS });
-  const name = [...horizontal][0]?.name;
+  const [name] = Array.from(horizontal, (connection) => connection.name);
   const { worker, pid } = await workerOf(horizontal);
   const other = await workerOf(horizontal);
   const router = await worker.createRouter();
@@ -130,9 +130,7 @@ test('a lost host is told once, and every Worker and call names it', async () =>
   for (let count = 0; count < 3; count++) {
     opened.push(await workerOf(horizontal));
   }
-  const furtherUrl = await further.url();
-
-  await horizontal.add(furtherUrl);
+  const { name: furtherUrl } = await horizontal.add(await further.url());
   /** @type {Error[]} */
   const deaths = [];
 

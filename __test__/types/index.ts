@@ -9,6 +9,8 @@ import errors = require('mediasoup-horizontal/errors');
 import extras = require('mediasoup-horizontal/extras');
 import ortc = require('mediasoup-horizontal/ortc');
 
+import 'mediasoup-horizontal/register';
+
 import type { Router, Worker, WorkerSettings } from 'mediasoup-horizontal/types';
 
 // Whatever takes mediasoup takes our module, and the module behind a Horizontal.

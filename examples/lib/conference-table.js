@@ -96,14 +96,12 @@ function findConferenceProblems({ peers, pipes, transports, silent }, agents) {
   if (transports !== peers.length) {
     problems.push(`The Router has ${transports} transports, not the ${peers.length} of the app.`);
   }
-  // Who holds a port is known on Linux only.
-  if (process.platform === 'linux') {
-    const idle = agents.filter((agent) => !used.has(agent)).slice(0, peers.length);
 
-    problems.push(...idle.map((agent) => `Nobody is on ${agent}.`));
-    if (agents.length > 1 && pipes.every(({ kbps }) => kbps === 0)) {
-      problems.push('Nothing goes from agent to agent.');
-    }
+  const idle = agents.filter((agent) => !used.has(agent)).slice(0, peers.length);
+
+  problems.push(...idle.map((agent) => `Nobody is on ${agent}.`));
+  if (agents.length > 1 && pipes.every(({ kbps }) => kbps === 0)) {
+    problems.push('Nothing goes from agent to agent.');
   }
 
   return problems;

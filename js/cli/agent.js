@@ -4,7 +4,7 @@ const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const path = require('node:path');
-const { agentPath, checkPlatform } = require('../native');
+const { agentPath, checkNative } = require('../native');
 const { upstreamDir, versionOf } = require('../worker-binary/paths');
 
 /** What each signal is to the agent. It knows no SIGHUP, which here means a closed terminal. */
@@ -24,13 +24,7 @@ const ADMIN_COMMANDS = ['drain', 'status'];
  * @returns {Promise<number>} Its exit status.
  */
 async function runAgent(args) {
-  checkPlatform();
-  if (!fs.existsSync(agentPath)) {
-    throw new Error(
-      `the agent is missing at ${agentPath}. In a checkout, scripts/setup builds it; ` +
-        'in an installed package, install it again',
-    );
-  }
+  checkNative();
 
   // Before the agent starts: whoever reads its ready line may send a signal at once.
   for (const [received, sent] of Object.entries(SIGNALS)) {

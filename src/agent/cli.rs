@@ -23,6 +23,10 @@ pub struct AgentArgs {
     /// Host and port to listen on; port 0 takes a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4480")]
     pub listen: String,
+    /// Host and port for `GET /metrics` (Prometheus), `/healthz` and `/readyz`; port 0 takes a free
+    /// one. Without TLS and token: whoever reaches it can read how busy the agent is, and no more.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub metrics: Option<String>,
     /// File with the tokens that controllers may use, one a line; lines that begin with # are
     /// comments. Read again when it changes. The variable `MEDIASOUP_HORIZONTAL_TOKEN` adds one
     /// more.
@@ -139,6 +143,7 @@ impl AgentArgs {
         let defaults = AgentOptions::default();
         Ok(AgentOptions {
             listen: self.listen,
+            metrics: self.metrics,
             tokens,
             token_file,
             tls,

@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     AddressProblem, AgentOptions, Identity, LimitExceeded, Offer, Server, WorkerSource,
-    brake::ByAddress,
+    brake::ByAddress, http::Watchers,
 };
 
 /// How many addresses a welcome tells at most.
@@ -36,6 +36,8 @@ const LAST_STEPS: Duration = Duration::from_secs(1);
 pub enum AgentError {
     #[error("cannot listen on {address}: {problem}")]
     Listen { address: String, problem: String },
+    #[error("cannot listen on {address} for those who read metrics: {problem}")]
+    Metrics { address: String, problem: String },
     #[error("refusing to listen on {address}, off loopback, {}", Missing::list(missing))]
     Exposed { address: SocketAddr, missing: Vec<Missing> },
     #[error("{0}")]
@@ -78,6 +80,7 @@ pub struct Agent {
     address: SocketAddr,
     server: Server,
     offers: Vec<Offer>,
+    watchers: Option<Watchers>,
 }
 
 impl Agent {
@@ -112,14 +115,23 @@ impl Agent {
         let listener = TcpListener::bind(asked).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let listen = reached_at(address).map_err(failed)?;
+        let watchers = match &options.metrics {
+            Some(address) => Some(watchers(address).await?),
+            None => None,
+        };
         let identity = Identity { listen, ..Identity::new(address.port()) };
         let server = Server::new(options, identity, addresses, source);
-        Ok(Self { listener, address, server, offers })
+        Ok(Self { listener, address, server, offers, watchers })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells metrics and health.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.watchers.as_ref().map(|watchers| watchers.address)
     }
 
     /// Whether it is reached by `wss://`.
@@ -140,7 +152,12 @@ impl Agent {
     /// Serves until `stop` resolves or a drain that ends the agent is over, then ends every session
     /// and worker.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, server, .. } = self;
+        let Self { listener, server, watchers, .. } = self;
+        // Until the very end: whoever watches shall see it end.
+        let mut watching = JoinSet::new();
+        if let Some(watchers) = watchers {
+            watching.spawn(watchers.serve(server.clone()));
+        }
         let options = &server.shared.options;
         let limits = &options.limits;
         let handshakes = Arc::new(Semaphore::new(limits.handshakes.min(Semaphore::MAX_PERMITS)));
@@ -196,6 +213,19 @@ impl Agent {
             tracing::warn!(workers = server.load().workers, "not everything ended in time");
         }
     }
+}
+
+/// Listens for those who read metrics.
+async fn watchers(address: &str) -> Result<Watchers, AgentError> {
+    let listening = async {
+        let mut found = lookup_host(address).await?;
+        let found = found.next().ok_or_else(|| io::Error::other("the name has no address"))?;
+        Watchers::bind(found).await
+    };
+    listening.await.map_err(|error| AgentError::Metrics {
+        address: address.to_owned(),
+        problem: explain(&error),
+    })
 }
 
 /// What these options lack off loopback.

@@ -14,6 +14,8 @@ use crate::{
 pub struct AgentOptions {
     /// Host and port to listen on.
     pub listen: String,
+    /// Host and port where metrics and health are told over HTTP.
+    pub metrics: Option<String>,
     /// Who may come in. None here and in the file: everybody, or everybody with a certificate if
     /// TLS asks for one; and only on loopback if it does not.
     pub tokens: Tokens,
@@ -40,6 +42,7 @@ impl Default for AgentOptions {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:4480".to_owned(),
+            metrics: None,
             tokens: Tokens::default(),
             token_file: None,
             tls: None,

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     AgentOptions, Limit, LimitCounters, LimitExceeded, WorkerSource,
     brake::TokenBrake,
+    counters::{Counters, NotLetIn},
     drain::Drain,
     limits::retry_seconds,
     roster::Roster,
@@ -26,7 +27,8 @@ use crate::{
     addresses::HostAddresses,
     compatibility::FEATURES,
     net::{
-        AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, TlsRefused, accept, refuse_hasty,
+        AcceptError, BoxedTransport, HostIdentity, Link, LinkLost, Meter, TlsRefused, accept,
+        refuse_hasty,
     },
     wire::{
         AgentReply, Hello, Limits, LoadReport, MAX_MESSAGE, MAX_PAYLOAD, Refusal, RefusalCode,
@@ -76,6 +78,11 @@ pub(super) struct Shared {
     /// Measures the workers of every session.
     pub(super) sampler: CpuSampler,
     pub(super) stopping: watch::Sender<bool>,
+    /// Of the links of every session.
+    pub(super) meter: Arc<Meter>,
+    pub(super) counts: Counters,
+    /// Since 1970.
+    pub(super) started_at: Duration,
 }
 
 impl Shared {
@@ -113,6 +120,9 @@ impl Server {
             counters: LimitCounters::default(),
             sampler: CpuSampler::default(),
             stopping: watch::Sender::new(false),
+            meter: Arc::default(),
+            counts: Counters::default(),
+            started_at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             host: HostIdentity::of_this_process(),
             options,
             identity,
@@ -184,14 +194,21 @@ impl Server {
         match shaken {
             Ok(Ok(Some(mut done))) => done.ended().await,
             // What exceeds a limit is counted, and logged now and then.
-            Ok(Ok(None) | Err(HandshakeError::Hasty(_))) => {}
+            Ok(Ok(None)) => {}
+            Ok(Err(problem @ HandshakeError::Hasty(_))) => {
+                self.shared.counts.not_let_in(problem.kind());
+            }
             Ok(Err(problem)) => {
                 if let HandshakeError::Link(LinkLost::TooLong(text)) = &problem {
                     self.shared.counters.hit(Limit::FrameBytes, text);
                 }
+                self.shared.counts.not_let_in(problem.kind());
                 tracing::info!(%peer, %problem, "not let in");
             }
-            Err(_) => tracing::info!(%peer, ?limit, "no handshake in time"),
+            Err(_) => {
+                self.shared.counts.not_let_in(NotLetIn::Late);
+                tracing::info!(%peer, ?limit, "no handshake in time");
+            }
         }
     }
 
@@ -221,6 +238,7 @@ impl Server {
                 Ok(Some(Done(ended)))
             }
             Err(refusal) => {
+                self.shared.counts.not_let_in(NotLetIn::Refused);
                 tracing::info!(%peer, problem = refusal.message, "refused");
                 reply(&mut link, &AgentReply::Refused(refusal)).await?;
                 link.close().await;
@@ -265,6 +283,7 @@ impl Server {
             if let Some(seen) = hello.last_seen {
                 if let Some(resumable) = resume(&handle, seen).await? {
                     tracing::info!(session, %peer, %controller, "session resumed");
+                    self.shared.counts.session_resumed();
                     handle.about.came_from(peer);
                     let seen = Some(resumable.received);
                     let welcome = self.welcome(hello, protocol, id.clone(), seen, peer);
@@ -286,6 +305,7 @@ impl Server {
                 .to_string(),
         })?;
         let (id, handle, requests) = self.shared.sessions.open(&hello.controller, peer);
+        self.shared.counts.session_opened();
         tracing::info!(
             session = handle.about.number,
             %peer,
@@ -332,6 +352,7 @@ impl Server {
         Box::new(Welcome {
             protocol,
             agent_id: identity.agent_id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             instance_id: identity.instance_id.clone(),
             session,
             resumed: seen.is_some(),
@@ -426,6 +447,18 @@ enum HandshakeError {
     Hasty(#[from] LimitExceeded),
     #[error(transparent)]
     Link(#[from] LinkLost),
+}
+
+impl HandshakeError {
+    fn kind(&self) -> NotLetIn {
+        match self {
+            Self::Tls(_) => NotLetIn::Tls,
+            Self::Hasty(_) => NotLetIn::Hasty,
+            Self::Accept(AcceptError::WrongToken) => NotLetIn::Token,
+            Self::Accept(AcceptError::Refused { .. }) => NotLetIn::Http,
+            Self::Accept(AcceptError::Io(_)) | Self::Link(_) => NotLetIn::Lost,
+        }
+    }
 }
 
 async fn reply(link: &mut Link, reply: &AgentReply) -> Result<(), LinkLost> {

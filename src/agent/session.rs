@@ -9,6 +9,7 @@ use tokio::{
 
 use super::{
     Limit,
+    counters::SessionEnd,
     drain::{Draining, notice},
     server::Shared,
     sessions::{About, Request, Resumable},
@@ -84,6 +85,18 @@ enum End {
     GivenUp(oneshot::Sender<()>),
 }
 
+impl End {
+    fn kind(&self) -> SessionEnd {
+        match self {
+            Self::Lost(LinkLost::Closed { .. }) | Self::GivenUp(_) => SessionEnd::Closed,
+            Self::Lost(_) => SessionEnd::Failed,
+            Self::Stopped => SessionEnd::Stopped,
+            Self::TimedOut => SessionEnd::TimedOut,
+            Self::Unused => SessionEnd::Unused,
+        }
+    }
+}
+
 impl Session {
     /// A session that waits for its first link.
     pub(super) fn new(
@@ -93,7 +106,7 @@ impl Session {
         addresses: HostAddresses,
         slot: OwnedSemaphorePermit,
     ) -> Self {
-        let (outbound, exchange) = Exchange::new();
+        let (outbound, exchange) = Exchange::metered(Arc::clone(&shared.meter));
         // As many entries as the session has workers, so it needs no bound of its own.
         let (tell_gone, gone) = mpsc::unbounded_channel();
         let workers =
@@ -124,6 +137,7 @@ impl Session {
     /// it.
     pub(super) async fn run(mut self) {
         let end = self.serve().await;
+        self.shared.counts.session_ended(end.kind());
         self.workers.kill_all();
         let session = self.about.number;
         let goodbye = match &end {
@@ -287,6 +301,7 @@ impl Session {
         self.about.set_linked(false);
         drop(reader);
         writer.stop().await;
+        self.shared.counts.link_lost();
         let workers = self.workers.count();
         tracing::info!(
             session = self.about.number,

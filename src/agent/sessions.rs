@@ -157,6 +157,10 @@ impl Sessions {
         found.cloned()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().entries.len()
+    }
+
     pub(super) fn close(&self, number: u64) {
         self.0.lock().entries.retain(|(_, handle)| handle.about.number != number);
     }

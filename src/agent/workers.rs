@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{LimitExceeded, brake::Bucket, server::Shared};
+use super::{LimitExceeded, brake::Bucket, counters::WorkerEnd, server::Shared};
 use crate::{
     addresses::HostAddresses,
     connection::{
@@ -118,7 +118,9 @@ impl Workers {
                     outbound: self.outbound.clone(),
                     fate: fate.subscribe(),
                     gone: self.gone.clone(),
+                    shared: Arc::clone(&self.shared),
                 };
+                self.shared.counts.worker_started();
                 tokio::spawn(forward.run(pid));
                 let watched = self.shared.sampler.watch(pid);
                 self.table.insert(handle, Worker { pid, _watched: watched, commands, fate });
@@ -134,6 +136,13 @@ impl Workers {
         if *stopping.borrow() {
             return Err(SpawnError::Unreachable("it is about to end".to_owned()));
         }
+        let limits = &options.limits;
+        let full = |error| SpawnError::Full(counters.exceeded(error).to_string());
+        let (bytes, max) = (request.args.iter().map(String::len).sum(), limits.argument_bytes);
+        if bytes > max {
+            let error = counters.exceeded(LimitExceeded::ArgumentBytes { bytes, max });
+            return Err(SpawnError::WrongSettings(error.to_string()));
+        }
         // In this order: whoever begins to drain and then looks finds this place.
         let place = roster.enter(self.session);
         if drain.is_on() {
@@ -141,13 +150,6 @@ impl Workers {
                 "it drains and takes no new workers; another agent must, or its drain be cancelled"
                     .to_owned(),
             ));
-        }
-        let limits = &options.limits;
-        let full = |error| SpawnError::Full(counters.exceeded(error).to_string());
-        let (bytes, max) = (request.args.iter().map(String::len).sum(), limits.argument_bytes);
-        if bytes > max {
-            let error = counters.exceeded(LimitExceeded::ArgumentBytes { bytes, max });
-            return Err(SpawnError::WrongSettings(error.to_string()));
         }
         let offers = source.offers();
         let same_version: Vec<_> =
@@ -172,7 +174,8 @@ impl Workers {
             return Err(full(LimitExceeded::WorkersPerSession { max }));
         }
         let Some(place) = place else {
-            return Err(full(LimitExceeded::Workers { max: roster.max() }));
+            let max = roster.max();
+            return Err(full(LimitExceeded::Workers { max }));
         };
         if let Err(retry_after) = self.rate.take(Instant::now()) {
             let (per_second, burst) = (limits.spawns_per_second, limits.spawn_burst);
@@ -187,6 +190,7 @@ impl Workers {
 
     fn refuse(&self, handle: u32, error: SpawnError) -> Result<(), LinkLost> {
         tracing::info!(handle, %error, "no worker");
+        self.shared.counts.worker_not_started(&error);
         let frame = Frame::about(handle, Body::Failed(error.into()));
         if self.outbound.try_send(frame.clone()) == Err(TrySendError::Full) {
             let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
@@ -252,6 +256,7 @@ struct Forward {
     outbound: queue::Sender<Frame>,
     fate: watch::Receiver<Fate>,
     gone: mpsc::UnboundedSender<u32>,
+    shared: Arc<Shared>,
 }
 
 impl Forward {
@@ -265,7 +270,7 @@ impl Forward {
                 given_up = given_up(&mut self.fate) => match given_up {
                     Some(reason) => break Exit::Lost(reason),
                     // The session is over. Dropping the worker's events frees it.
-                    None => return,
+                    None => return self.shared.counts.worker_ended(WorkerEnd::WithSession),
                 },
                 // Cancel-safe: the queue keeps what was not received.
                 event = self.events.recv() => match event {
@@ -280,6 +285,7 @@ impl Forward {
             }
         };
         tracing::debug!(handle, ?exit, "worker gone");
+        self.shared.counts.worker_ended(WorkerEnd::from(&exit));
         self.send(Body::Exited(exit.into())).await;
         let _ = self.gone.send(handle);
     }

@@ -197,6 +197,7 @@ fn announce(agent: &Agent, admin: Option<&AdminSocket>) {
         "instanceId": identity.instance_id,
         "workers": agent.offers(),
         "fingerprint": SCHEMA_FINGERPRINT,
+        "metrics": agent.metrics_address().map(|address| format!("http://{address}/metrics")),
         "adminSocket": admin.map(AdminSocket::path),
         "pid": std::process::id(),
     });

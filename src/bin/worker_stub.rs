@@ -2,6 +2,8 @@
 //! process and waits, or becomes the real worker; without a core it becomes the core itself.
 //! `std` and `libc` only: one of these runs for every Worker.
 
+#[path = "../passed_fds.rs"]
+mod passed_fds;
 #[path = "../pidfd.rs"]
 mod pidfd;
 #[path = "../stub/protocol.rs"]

@@ -6,6 +6,7 @@ mod drain;
 mod events;
 mod mock;
 mod placement;
+mod stats;
 mod user_connection;
 
 use std::{
@@ -13,12 +14,14 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
 use serde::{Deserialize, Serialize};
 
 use self::{
     events::EventFunction,
     placement::{AppFunction, PlacementFunction},
+    stats::StatsTask,
 };
 use crate::{
     connection::user::UserConnection,
@@ -144,6 +147,13 @@ impl NativeCore {
         if let Some(core) = &self.core {
             core.events().want_objects(wanted);
         }
+    }
+
+    /// What there is now. JSON in: what is wanted. A promise of JSON out: `{ok: the stats, or the
+    /// text of the metrics, error}`.
+    #[napi(catch_unwind)]
+    pub fn stats(&self, wanted: String) -> AsyncTask<StatsTask> {
+        AsyncTask::new(StatsTask::new(self.core.as_ref(), &wanted))
     }
 
     /// A ticket for the stub that is spawned next. JSON out: `{ok: ticket, error}`.

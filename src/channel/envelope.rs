@@ -213,13 +213,7 @@ impl Message {
     }
 
     fn data(&self) -> Option<(Table, &'static str)> {
-        let buffer = Buffer(self.payload());
-        let root = buffer.root()?;
-        let tag = buffer.u8(buffer.field(root, slot::MESSAGE_TYPE, 1)?.position()?)?;
-        let data = buffer.follow(buffer.field(root, slot::MESSAGE, 4)?.position()?)?;
-        let kind =
-            ["request", "response", "notification", "log"].get(usize::from(tag).checked_sub(1)?)?;
-        Some((buffer.table(data)?, kind))
+        data(Buffer(self.payload()))
     }
 
     fn read(&self) -> Option<Envelope<'_>> {
@@ -300,6 +294,39 @@ impl Message {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// What the message is about, and its kind.
+fn data(buffer: Buffer<'_>) -> Option<(Table, &'static str)> {
+    let root = buffer.root()?;
+    let tag = buffer.u8(buffer.field(root, slot::MESSAGE_TYPE, 1)?.position()?)?;
+    let data = buffer.follow(buffer.field(root, slot::MESSAGE, 4)?.position()?)?;
+    let kind =
+        ["request", "response", "notification", "log"].get(usize::from(tag).checked_sub(1)?)?;
+    Some((buffer.table(data)?, kind))
+}
+
+/// The method of a request, read without a look at the rest. For counting only.
+pub fn method_of(message: &[u8]) -> Option<Method> {
+    let buffer = Buffer(message.get(PREFIX..)?);
+    let (table, "request") = data(buffer)? else { return None };
+    match buffer.field(table, slot::REQUEST_METHOD, 1)? {
+        Field::Absent => method::from_number(0),
+        Field::At(at) => method::from_number(buffer.u8(at)?),
+    }
+}
+
+/// Whether the message refuses a request, read without a look at the rest. For counting only.
+pub fn is_refusal(message: &[u8]) -> bool {
+    let accepted = || {
+        let buffer = Buffer(message.get(PREFIX..)?);
+        let (table, "response") = data(buffer)? else { return None };
+        match buffer.field(table, slot::RESPONSE_ACCEPTED, 1)? {
+            Field::Absent => Some(0),
+            Field::At(at) => buffer.u8(at),
+        }
+    };
+    accepted() == Some(0)
 }
 
 /// The table that the body of this table is; its union stands in the field named `body`.

@@ -3,9 +3,12 @@
 pub use channel_schema::fbs::{notification::Event, request::Method};
 use channel_schema::tables;
 
+/// How many methods there are.
+pub const COUNT: usize = 68;
+
 /// One row a method, in the order of the enum: the name as the worker prints it in errors, and the
 /// table that its body must be. A worker that gets another body, or none, crashes.
-static METHODS: [(&str, Option<usize>); 68] = [
+static METHODS: [(&str, Option<usize>); COUNT] = [
     ("worker.dump", None),
     ("worker.getResourceUsage", None),
     ("worker.updateSettings", Some(tables::FBS_WORKER_UPDATESETTINGSREQUEST)),
@@ -94,7 +97,7 @@ pub fn from_number(number: u8) -> Option<Method> {
     Method::try_from(number).ok()
 }
 
-/// Every method, in the order of the enum.
+/// All methods, in the order of their numbers.
 pub fn all() -> impl Iterator<Item = Method> {
     (0..=u8::MAX).map_while(from_number)
 }

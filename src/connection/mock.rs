@@ -20,7 +20,7 @@ pub use self::rules::{
 use self::rules::{HeldCall, Verdict};
 
 use super::{
-    BoxFuture, Connection, Exit, HostLoad, LINK_LIMIT, Load, SpawnError, SpawnRequest,
+    BoxFuture, Connection, Details, Exit, HostLoad, LINK_LIMIT, Load, SpawnError, SpawnRequest,
     WorkerCommand, WorkerEvent, WorkerLink, incompatible,
 };
 use crate::{
@@ -161,6 +161,10 @@ impl Connection for MockConnection {
             load.own.entry(*pid).or_insert(self.shared.options.cpu);
         }
         Some(load)
+    }
+
+    fn details(&self) -> Details {
+        Details { worker_versions: vec![MEDIASOUP_VERSION.to_owned()], ..Details::default() }
     }
 
     fn draining(&self) -> watch::Receiver<bool> {

@@ -1,5 +1,6 @@
 //! A connection is one source of workers: an agent, this host, a mock.
 
+mod details;
 mod host_load;
 pub mod local;
 pub mod remote;
@@ -16,6 +17,7 @@ use crate::{
 
 pub mod mock;
 
+pub use details::{AgentDetails, Details, LinkDetails};
 pub use host_load::HostLoad;
 
 /// A future that a trait object returns.
@@ -254,6 +256,11 @@ pub trait Connection: Send + Sync {
     /// Whether the other side can be reached, now and whenever that changes.
     fn state(&self) -> watch::Receiver<ConnectionState> {
         watch::channel(ConnectionState::Connected).1
+    }
+
+    /// What it shows to the people who run it.
+    fn details(&self) -> Details {
+        Details::default()
     }
 
     /// Whether its host means to leave and takes nothing new, now and whenever that changes.

@@ -5,6 +5,7 @@
 //! what was sent meanwhile arrives over the next one. Only when none comes in time do they end.
 
 mod dialing;
+mod history;
 mod manager;
 mod options;
 mod session;
@@ -20,14 +21,15 @@ use tokio::{
 pub use options::{AppIdentity, InvalidOptions, RemoteOptions};
 
 use super::{
-    BoxFuture, Connection, ConnectionState, HostLoad, Load, Loss, SpawnError, SpawnRequest,
-    WorkerLink,
+    BoxFuture, Connection, ConnectionState, Details, HostLoad, Load, Loss, SpawnError,
+    SpawnRequest, WorkerLink,
 };
 use crate::{
     addresses::HostAddresses,
     net::{Dial, DialError, NetworkDialer},
     wire::{LoadReport, Welcome},
 };
+use history::History;
 use manager::Manager;
 
 /// How many spawns may wait for the connection's task.
@@ -76,6 +78,7 @@ struct Shared {
     state: watch::Sender<ConnectionState>,
     /// As the agent told them last.
     addresses: watch::Sender<Option<HostAddresses>>,
+    history: History,
     /// The last session that was lost.
     loss: parking_lot::Mutex<Option<Loss>>,
     /// What the connection's clock counts from.
@@ -133,6 +136,7 @@ impl RemoteConnection {
             closed: watch::Sender::new(false),
             state: watch::Sender::new(ConnectionState::Connecting),
             addresses: watch::Sender::new(None),
+            history: History::default(),
             loss: parking_lot::Mutex::default(),
             began: Instant::now(),
         });
@@ -239,6 +243,10 @@ impl Connection for RemoteConnection {
 
     fn state(&self) -> watch::Receiver<ConnectionState> {
         self.shared.state.subscribe()
+    }
+
+    fn details(&self) -> Details {
+        self.shared.history.details()
     }
 
     fn last_loss(&self) -> Option<Loss> {

@@ -106,6 +106,9 @@ pub enum Found {
 pub enum NoWorker {
     #[error("no connection to take a mediasoup-worker from: add one to the Horizontal")]
     NoConnections,
+    /// What it would be taken from is known by name only.
+    #[error("no agent to take a mediasoup-worker from: {0}")]
+    Undiscovered(String),
     #[error(
         "every host drains and takes no new Worker ({0}): add another one, or take the drain of \
          one back"

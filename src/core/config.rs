@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::{
     CONNECT_TIMEOUT, Core, Deadlines,
     credentials::{self, CredentialsError},
+    discovery::AgentsUrl,
     local_source::{LocalSettings, local},
     placement::{ConfiguredPlacement, PlacementError},
 };
@@ -24,7 +25,7 @@ use crate::{
         mock::{MockConnection, MockConnectionOptions, Mocks},
         remote::{InvalidOptions, RemoteConnection, RemoteOptions},
     },
-    net::InvalidUrl,
+    net::{AgentUrl, InvalidUrl},
     session::{INFINITE, SESSION_TIMEOUT},
     worker_process::Environment,
 };
@@ -264,7 +265,7 @@ pub fn connect(
     Ok(match settings {
         ConnectionSettings::Environment => return environment(core, options),
         ConnectionSettings::Local(settings) => vec![Arc::new(local(options, settings)?)],
-        ConnectionSettings::Remote(settings) => vec![remote(core, options, &settings)?],
+        ConnectionSettings::Remote(settings) => return agents(core, options, &settings),
         ConnectionSettings::Mock { name, cores, region, cpu } => {
             let defaults = MockConnectionOptions::default();
             let labels = region.map(|region| ("region".to_owned(), region)).into_iter().collect();
@@ -297,7 +298,40 @@ fn environment(core: &Core, options: &Options) -> Result<Vec<Arc<dyn Connection>
         return Ok(vec![Arc::new(local(options, settings)?)]);
     }
     let settings = |url: &str| RemoteSettings { url: url.to_owned(), ..RemoteSettings::default() };
-    urls.into_iter().map(|url| remote(core, options, &settings(url))).collect()
+    let mut connections = Vec::new();
+    for url in urls {
+        connections.extend(agents(core, options, &settings(url))?);
+    }
+    Ok(connections)
+}
+
+/// The agent of a URL. Those of a name come by themselves, as the name tells.
+fn agents(
+    core: &Core,
+    options: &Options,
+    settings: &RemoteSettings,
+) -> Result<Vec<Arc<dyn Connection>>, ConfigError> {
+    let Some(named) = AgentsUrl::parse(&settings.url) else {
+        return Ok(vec![remote(core, options, settings)?]);
+    };
+    let url =
+        named.map_err(|source| ConfigError::Url { url: without_secrets(&settings.url), source })?;
+    let mut each = RemoteSettings { url: url.agent().to_string(), ..settings.clone() };
+    if url.agent().is_tls() {
+        // Their certificates name what they are called, not where they are.
+        each.server_name.get_or_insert_with(|| url.agent().host());
+    }
+    // What is wrong with it is told now, and not with every agent.
+    unstarted(options, &each)?;
+    let options = options.clone();
+    let make = move |url: &AgentUrl| {
+        let settings = RemoteSettings { url: url.to_string(), ..each.clone() };
+        let connection = unstarted(&options, &settings).map_err(|error| error.to_string())?;
+        connection.start();
+        Ok(Arc::new(connection) as Arc<dyn Connection>)
+    };
+    core.discover(url, Box::new(make));
+    Ok(Vec::new())
 }
 
 fn remote(
@@ -305,13 +339,19 @@ fn remote(
     options: &Options,
     settings: &RemoteSettings,
 ) -> Result<Arc<dyn Connection>, ConfigError> {
-    let remote = remote_options(options, settings)?;
-    let url = remote.url.to_string();
-    let connection =
-        RemoteConnection::new(remote).map_err(|source| ConfigError::Remote { url, source })?;
+    let connection = unstarted(options, settings)?;
     let _entered = core.handle().enter();
     connection.start();
     Ok(Arc::new(connection))
+}
+
+fn unstarted(
+    options: &Options,
+    settings: &RemoteSettings,
+) -> Result<RemoteConnection, ConfigError> {
+    let remote = remote_options(options, settings)?;
+    let url = remote.url.to_string();
+    RemoteConnection::new(remote).map_err(|source| ConfigError::Remote { url, source })
 }
 
 fn remote_options(

@@ -68,14 +68,8 @@ impl Core {
 
     /// Resolves with true once nothing of this core is left on that connection; with false if the
     /// core does not leave it (any more), or there is none of that name.
-    pub fn drained(&self, name: &str) -> impl Future<Output = bool> + Send + 'static {
-        let presence = self.inner.source(name).map(|source| source.presence);
-        async move {
-            match presence {
-                Some(presence) => presence.ended().await,
-                None => false,
-            }
-        }
+    pub fn drained(&self, name: &str) -> impl Future<Output = bool> + Send + use<> {
+        self.inner.drained(name)
     }
 }
 
@@ -84,7 +78,17 @@ impl Inner {
         self.sources.lock().iter().find(|source| source.connection.name() == name).cloned()
     }
 
-    fn set_leaving(&self, name: &str, leaving: bool) -> bool {
+    pub(super) fn drained(&self, name: &str) -> impl Future<Output = bool> + Send + use<> {
+        let presence = self.source(name).map(|source| source.presence);
+        async move {
+            match presence {
+                Some(presence) => presence.ended().await,
+                None => false,
+            }
+        }
+    }
+
+    pub(super) fn set_leaving(&self, name: &str, leaving: bool) -> bool {
         let Some(source) = self.source(name) else { return false };
         let changed = source.presence.leaving.send_if_modified(|now| {
             let before = std::mem::replace(now, leaving);

@@ -4,10 +4,12 @@
 pub mod choice;
 pub mod config;
 pub mod credentials;
+pub mod discovery;
 pub mod drain;
 mod joining;
 mod local_source;
 mod losses;
+pub mod observe;
 mod part_source;
 pub mod placement;
 pub mod relay;
@@ -40,8 +42,10 @@ use tokio::{
 
 use self::{
     choice::{AbortOnDrop, NoWorker, Source},
+    discovery::Discoveries,
     joining::Joining,
     losses::Losses,
+    observe::Observed,
     rules::Rules,
     sharing::Sharing,
 };
@@ -136,7 +140,9 @@ pub struct Inner {
     spread: Spread,
     rules: Rules,
     sharing: Sharing,
+    observed: Observed,
     events: EventSink,
+    discoveries: Discoveries,
     /// Connections that are not in the set yet.
     joining: Mutex<HashMap<String, Joining>>,
     /// Turns whenever a connection begins to drain, or stays after all.
@@ -173,7 +179,9 @@ impl Core {
             spread,
             sharing: Sharing::with_limit(rules.workers_per_host),
             rules,
+            observed: Observed::default(),
             events: EventSink::default(),
+            discoveries: Discoveries::default(),
             joining: Mutex::default(),
             drains: watch::Sender::new(()),
             losses: Losses::default(),
@@ -233,17 +241,7 @@ impl Core {
 
     /// Removes the source of that name and ends its workers. False if there is none.
     pub fn remove(&self, name: &str) -> bool {
-        let removed = {
-            let mut sources = self.inner.sources.lock();
-            let position = sources.iter().position(|source| source.connection.name() == name);
-            position.map(|position| sources.remove(position))
-        };
-        self.inner.update_fleet();
-        let close = |source: Source| {
-            source.connection.close();
-            self.inner.events.emit(Event::Delete { connection: name.to_owned() });
-        };
-        removed.map(close).is_some()
+        self.inner.remove(name)
     }
 
     /// The names of all connections.
@@ -325,6 +323,20 @@ impl Inner {
         let source = Source { events, watching, ..Source::new(connection) };
         self.sources.lock().push(source);
         self.update_fleet();
+    }
+
+    fn remove(&self, name: &str) -> bool {
+        let removed = {
+            let mut sources = self.sources.lock();
+            let position = sources.iter().position(|source| source.connection.name() == name);
+            position.map(|position| sources.remove(position))
+        };
+        self.update_fleet();
+        let close = |source: Source| {
+            source.connection.close();
+            self.events.emit(Event::Delete { connection: name.to_owned() });
+        };
+        removed.map(close).is_some()
     }
 
     fn sources(&self) -> Vec<Source> {

@@ -133,7 +133,9 @@ mod tests {
             spread: Spread { policy, ..Spread::scatter(max_parts) },
             rules: Rules::of(policy),
             sharing: crate::core::sharing::Sharing::default(),
+            observed: crate::core::observe::Observed::default(),
             events: crate::monitor::EventSink::default(),
+            discoveries: crate::core::discovery::Discoveries::default(),
             joining: Mutex::default(),
             drains: watch::Sender::new(()),
         })

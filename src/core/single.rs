@@ -14,18 +14,16 @@ use std::{
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::Instant,
 };
 
 use super::{
-    Core, choice,
+    Core,
     choice::{Found, NoWorker, Role},
     config::{self, ConnectionSettings, Options},
     part_source::{self, Parts},
     placement::Placement,
     relay::{self, ControlEvent, Ends, Stdio},
     settings,
-    sharing::Owner,
     stub_server::{gone, library_end},
 };
 use crate::{
@@ -87,7 +85,8 @@ fn try_run(args: Vec<OsString>) -> Result<Ending, NoWorker> {
     for connection in connections {
         core.add(connection);
     }
-    let local = core.inner.sources().iter().all(|source| source.connection.is_local());
+    let local = core.inner.discoveries.is_empty()
+        && core.inner.sources().iter().all(|source| source.connection.is_local());
     // This process is spent on one Worker: there is nothing that waiting in place would serve.
     if local && spread.max_parts == 1 {
         // The files are this host's: the worker reads them itself.
@@ -130,15 +129,11 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
     // in this process owns them.
     let (input, output) = unsafe { (OwnedFd::from_raw_fd(3), OwnedFd::from_raw_fd(4)) };
     let library = library_end(input, output).map_err(|error| NoWorker::Other(error.to_string()))?;
-    let deadline = Instant::now() + inner.connect_timeout;
-    let sources = inner.sources();
     let pid = std::process::id();
     let role = Role::Home { in_place: false };
-    let seeker = Some(inner.sharing.seeker(Owner(pid)));
-    let rules = &inner.rules;
     let (found, place) = tokio::select! {
         // Cancel-safe: a worker that is found after all is freed with its link.
-        found = choice::find_or_share(&sources, &request, role, rules, pid, deadline, seeker) => found?,
+        found = inner.find_home(&request, role, pid) => found?,
         // Cancel-safe: readiness only.
         () = gone(&library.input) => return Ok(Ending::Exit(Exit::Code(0))),
     };
@@ -160,7 +155,8 @@ async fn serve(inner: Arc<super::Inner>, request: SpawnRequest) -> Result<Ending
         }
     });
     let source = Parts::of(&inner, request, pid);
-    let ends = Ends { library, machine, home, source, control, stdio, local_pids: None };
+    let (_attended, watch) = inner.attend(pid, &home.host.key);
+    let ends = Ends { library, machine, home, source, control, stdio, local_pids: None, watch };
     let exit = relay::run(ends).await;
     let _ = writing.await;
     signals.abort();

@@ -16,20 +16,19 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::{UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
     sync::{mpsc, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use super::{
     Home, Inner, Ticket,
-    choice::{self, Found, NoWorker, Place, Role},
+    choice::{Found, NoWorker, Place, Role},
     part_source::{self, Parts},
     relay::{self, ControlEvent, Ends, LibraryEnd, Opened, PartSource, Stdio},
     settings,
-    sharing::Owner,
 };
 use crate::{
     connection::{Exit, InPlaceWorker},
-    queue,
+    passed_fds, queue,
     quiet_writer::QuietWriter,
     stub::protocol::{self, Kind},
     virtual_worker::{Spread, VirtualWorker},
@@ -133,13 +132,15 @@ async fn receive(
         .async_io(Interest::READABLE, || {
             let mut space = nix::cmsg_space!([std::os::fd::RawFd; SENT_FDS_MAX]);
             let mut parts = [IoSliceMut::new(&mut chunk)];
-            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            let flags = MsgFlags::from_bits_retain(passed_fds::RECEIVE);
             let message: RecvMsg<'_, '_, UnixAddr> =
                 recvmsg(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
             for control in message.cmsgs()? {
                 if let ControlMessageOwned::ScmRights(received) = control {
                     // SAFETY: the kernel made these for us just now; nobody else owns them.
-                    fds.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                    let received =
+                        received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+                    fds.extend(received.map(passed_fds::keep_from_others));
                 }
             }
             Ok(message.bytes)
@@ -167,15 +168,11 @@ async fn serve_hello(core: &Arc<Inner>, hello: Hello) {
             return send_end(&mut stream, &why.exit(), &[why.to_string()]).await;
         }
     };
-    let deadline = Instant::now() + core.connect_timeout;
-    let sources = core.sources();
     // Only connections that are told to let it become the worker, which then has one part only.
     let role = Role::Home { in_place: true };
-    let seeker = Some(core.sharing.seeker(Owner(pid)));
-    let rules = &core.rules;
     let found = tokio::select! {
         // Cancel-safe: a worker that is found after all is freed with its link.
-        found = choice::find_or_share(&sources, &request, role, rules, pid, deadline, seeker) => found,
+        found = core.find_home(&request, role, pid) => found,
         // Cancel-safe: nothing is read, the stub says nothing before it is served.
         () = gone(&stream) => return,
     };
@@ -240,18 +237,22 @@ async fn run_in_place(
         return;
     }
     drop((input, output, stream));
-    let home = Home { connection: place.connection.name(), worker: pid };
+    let connection = place.connection.name();
+    let home = Home { connection: connection.clone(), worker: pid };
     let _registered = core.register(pid, home);
+    let (attended, watch) = core.attend(pid, &connection);
     let _measured = place.connection.runs_in_place(pid);
     let home = part_source::opened(link, place);
     // The stub is the worker now and could not outlive it, as a Worker of several parts may.
-    let machine = VirtualWorker::new(pid, home.host.clone(), core.book(), Spread::ONE_PART)
+    let mut machine = VirtualWorker::new(pid, home.host.clone(), core.book(), Spread::ONE_PART)
         .with_call_timeout(core.call_timeout);
+    machine.watch_objects();
     // The worker holds the app's stdout and stderr itself; only remarks of ours are left to log.
     let (_keep, control) = mpsc::channel(1);
     let (stdio, _) = queue::bounded(relay::STDIO_LIMIT);
-    let ends = Ends { library, machine, home, source: None, control, stdio, local_pids: None };
-    relay::run(ends).await;
+    let ends =
+        Ends { library, machine, home, source: None, control, stdio, local_pids: None, watch };
+    attended.ended(&relay::run(ends).await);
     drop(guard);
 }
 
@@ -266,7 +267,8 @@ async fn send_with_fds(
         .async_io(Interest::WRITABLE, || {
             let control = [ControlMessage::ScmRights(&raw)];
             let parts = [IoSlice::new(message)];
-            Ok(sendmsg::<UnixAddr>(socket, &parts, &control, MsgFlags::MSG_NOSIGNAL, None)?)
+            let flags = MsgFlags::from_bits_retain(passed_fds::SEND);
+            Ok(sendmsg::<UnixAddr>(socket, &parts, &control, flags, None)?)
         })
         .await?;
     stream.write_all(&message[sent..]).await
@@ -288,16 +290,19 @@ async fn run_linked(
     }
     let at = Home { connection: home.host.key.clone(), worker: home.link.pid };
     let _registered = core.register(pid, at);
-    let machine = VirtualWorker::new(pid, home.host.clone(), core.book(), core.spread)
+    let (attended, watch) = core.attend(pid, &home.host.key);
+    let mut machine = VirtualWorker::new(pid, home.host.clone(), core.book(), core.spread)
         .with_call_timeout(core.call_timeout);
+    machine.watch_objects();
     let (events, control) = mpsc::channel(16);
     let listening = tokio::spawn(read_control(reader, events));
     let (stdio, texts) = queue::bounded(relay::STDIO_LIMIT);
     let (local_pids, watched) = watch::channel(pids);
     let writing = tokio::spawn(write_to_stub(writer, texts, watched));
     let local_pids = Some(local_pids);
-    let ends = Ends { library, machine, home, source, control, stdio, local_pids };
+    let ends = Ends { library, machine, home, source, control, stdio, local_pids, watch };
     let exit = relay::run(ends).await;
+    attended.ended(&exit);
     // The relay's end closed the channel and the queue of texts: the stub may say how it ended.
     if let Ok(mut writer) = writing.await {
         let why = match &exit {

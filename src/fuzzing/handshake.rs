@@ -52,7 +52,7 @@ pub fn handshake_request(data: &[u8]) {
                     assert!((400..500).contains(&status), "{status} {message}");
                     return false;
                 }
-                Err(AcceptError::Io(_)) => return false,
+                Err(AcceptError::WrongToken | AcceptError::Io(_)) => return false,
             }
             true
         };

@@ -174,8 +174,13 @@ fn frames() -> Vec<Vec<u8>> {
         Said::Stderr(bytes::Bytes::from_static(b"err\n")),
         Said::Exited(exited),
     ];
-    let load =
-        LoadReport { workers: 3, max_workers: 8, own: vec![(1, 412), (2, 30)], others: vec![950] };
+    let load = LoadReport {
+        workers: 3,
+        max_workers: 8,
+        own: vec![(1, 412), (2, 30)],
+        others: vec![950],
+        draining: true,
+    };
     let notice = DrainNotice { draining: true, deadline_ms: Some(60_000), reason: None };
     let control =
         [Said::Ack(12), Said::Ping(1), Said::Pong(u64::MAX), Said::Load(load), Said::Drain(notice)];

@@ -223,9 +223,10 @@ impl Fleet {
             Some(PartLoad {
                 part: PartId(u32::from(part)),
                 cpu: (flags & 1 == 0).then_some(u32::from_le_bytes([a, b, c, d])),
-                age: Duration::from_secs(u64::from(flags >> 3)),
+                age: Duration::from_secs(u64::from(flags >> 4)),
                 near: flags & 2 != 0,
                 avoid: flags & 4 != 0,
+                drains: flags & 8 != 0,
             })
         };
         let loads: Vec<PartLoad> = bytes.chunks_exact(6).filter_map(load).collect();

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::compatibility::Difference;
+use crate::{compatibility::Difference, virtual_worker::ObjectKind};
 
 /// How many events may wait. What comes on top is counted and told as [`Event::Missed`].
 pub const WAITING: usize = 4096;
@@ -86,6 +86,25 @@ pub enum Kind {
     DataConsumer,
 }
 
+impl Kind {
+    /// What an object of a virtual worker is.
+    pub fn of(kind: ObjectKind, transport: Option<&str>) -> Self {
+        match (kind, transport) {
+            (ObjectKind::WebRtcServer, _) => Self::WebRtcServer,
+            (ObjectKind::Router, _) => Self::Router,
+            (ObjectKind::Transport, Some("plain")) => Self::PlainTransport,
+            (ObjectKind::Transport, Some("pipe")) => Self::PipeTransport,
+            (ObjectKind::Transport, Some("direct")) => Self::DirectTransport,
+            (ObjectKind::Transport, _) => Self::WebRtcTransport,
+            (ObjectKind::RtpObserver, _) => Self::RtpObserver,
+            (ObjectKind::Producer, _) => Self::Producer,
+            (ObjectKind::Consumer, _) => Self::Consumer,
+            (ObjectKind::DataProducer, _) => Self::DataProducer,
+            (ObjectKind::DataConsumer, _) => Self::DataConsumer,
+        }
+    }
+}
+
 /// Why an object is gone, where it was not simply closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -102,6 +121,7 @@ struct Shared {
     listening: AtomicBool,
     objects: AtomicBool,
     arrived: Notify,
+    missed: AtomicU64,
 }
 
 /// Takes events, from any thread. While nobody listens they are dropped.
@@ -132,6 +152,11 @@ impl EventSink {
         self.shared.objects.store(wanted, Ordering::Relaxed);
     }
 
+    /// How many events got lost so far, because nobody took them in time.
+    pub fn missed(&self) -> u64 {
+        self.shared.missed.load(Ordering::Relaxed)
+    }
+
     fn is_listening(&self) -> bool {
         self.shared.listening.load(Ordering::Acquire)
     }
@@ -144,7 +169,12 @@ impl EventSink {
         let mut waiting = self.shared.waiting.lock();
         if waiting.len() < WAITING {
             waiting.push_back(event);
-        } else if let Some(Event::Missed { count }) = waiting.back_mut() {
+            drop(waiting);
+            self.shared.arrived.notify_one();
+            return;
+        }
+        self.shared.missed.fetch_add(1, Ordering::Relaxed);
+        if let Some(Event::Missed { count }) = waiting.back_mut() {
             *count += 1;
         } else {
             waiting.push_back(Event::Missed { count: 1 });
@@ -217,6 +247,7 @@ mod tests {
         assert_eq!(all.len(), WAITING + 2);
         assert_eq!(all[WAITING - 1], added(WAITING - 1));
         assert_eq!(all[WAITING], Event::Missed { count: 3 });
+        assert_eq!(sink.missed(), 3);
     }
 
     #[tokio::test]

@@ -1,5 +1,10 @@
-//! What an app is told of its connections and of what lives on them.
+//! What people are told of their connections and of what lives on them.
 
 pub mod events;
+pub mod metrics;
+pub mod page;
+pub mod stats;
+mod tally;
 
 pub use events::{Event, EventSink, EventStream, Kind, Object, Reason};
+pub use tally::Tally;

@@ -15,7 +15,10 @@ pub struct AgentUrl {
 pub enum InvalidUrl {
     #[error("not a URL ({0}); an agent's URL looks like ws://10.0.0.5:4480 or wss://media.example")]
     Syntax(url::ParseError),
-    #[error("the scheme {0}: is not supported; an agent's URL starts with ws:// or wss://")]
+    #[error(
+        "the scheme {0}: is not supported; an agent's URL starts with ws:// or wss://, that of the \
+         agents behind a name with dns+ws:// or dns+wss://"
+    )]
     Scheme(String),
     #[error("the URL of an agent has no host")]
     NoHost,
@@ -54,6 +57,15 @@ impl AgentUrl {
             Some(host) => host.to_string(),
             None => String::new(),
         }
+    }
+
+    /// The same at an address instead of a host name.
+    #[must_use]
+    pub fn at(&self, address: IpAddr) -> Self {
+        let mut url = self.url.clone();
+        // Fails only for URLs without a host, which this is not.
+        let _ = url.set_ip_host(address);
+        Self { url }
     }
 
     pub fn port(&self) -> u16 {
@@ -115,6 +127,12 @@ mod tests {
         }
         let url = AgentUrl::parse("ws://10.0.0.5:4480").expect("valid");
         assert_eq!(url.to_string(), "ws://10.0.0.5:4480");
+        let named = AgentUrl::parse("wss://agents.example:4480/a").expect("valid");
+        for (address, at) in
+            [("10.0.0.5", "wss://10.0.0.5:4480/a"), ("2001:db8::5", "wss://[2001:db8::5]:4480/a")]
+        {
+            assert_eq!(named.at(address.parse().expect("valid")).to_string(), at);
+        }
     }
 
     #[test]

@@ -5,10 +5,13 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
+use super::{Meter, Traffic};
 use crate::{
     queue,
     session::{ImpossibleNumber, Ledger, REPLAY_LIMIT},
@@ -23,51 +26,108 @@ struct State {
     waiting: queue::Receiver<Frame>,
     /// Whoever writes and found the ledger full.
     writer: Option<Waker>,
+    /// The latest ping on the present link.
+    ping: Option<(u64, Instant)>,
+    round_trip: Option<Duration>,
 }
 
 /// One end of a session. A link at a time writes and reads through it.
-pub struct Exchange(Mutex<State>);
+pub struct Exchange {
+    state: Mutex<State>,
+    meter: Arc<Meter>,
+}
 
 impl Exchange {
     /// A new session, and where its data frames go. Sending fails once the session is gone.
     pub fn new() -> (queue::Sender<Frame>, Arc<Self>) {
-        Self::with_limit(REPLAY_LIMIT)
+        Self::metered(Arc::default())
+    }
+
+    /// As [`Self::new`], with what goes through it counted there too.
+    pub fn metered(meter: Arc<Meter>) -> (queue::Sender<Frame>, Arc<Self>) {
+        Self::made(REPLAY_LIMIT, meter)
     }
 
     /// As [`Self::new`], with a replay buffer of that many bytes.
     pub fn with_limit(limit: usize) -> (queue::Sender<Frame>, Arc<Self>) {
+        Self::made(limit, Arc::default())
+    }
+
+    fn made(limit: usize, meter: Arc<Meter>) -> (queue::Sender<Frame>, Arc<Self>) {
         let (outbound, waiting) = queue::bounded(OUTBOUND_LIMIT);
-        let state = State { ledger: Ledger::new(limit), waiting, writer: None };
-        (outbound, Arc::new(Self(Mutex::new(state))))
+        let state = State {
+            ledger: Ledger::new(limit),
+            waiting,
+            writer: None,
+            ping: None,
+            round_trip: None,
+        };
+        (outbound, Arc::new(Self { state: Mutex::new(state), meter }))
     }
 
     /// How many of the peer's data frames have arrived.
     pub fn received(&self) -> u64 {
-        self.0.lock().ledger.received()
+        self.state.lock().ledger.received()
+    }
+
+    /// What its meter counted, of this session and others.
+    pub fn traffic(&self) -> Traffic {
+        self.meter.read()
+    }
+
+    /// How long the latest ping took to come back.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.state.lock().round_trip
+    }
+
+    /// Bytes that wait to be written, or for an acknowledgement.
+    pub fn queued_bytes(&self) -> usize {
+        let state = self.state.lock();
+        state.ledger.bytes() + state.waiting.held()
     }
 
     /// Bytes that wait for an acknowledgement.
     pub fn unacknowledged_bytes(&self) -> usize {
-        self.0.lock().ledger.bytes()
+        self.state.lock().ledger.bytes()
     }
 
     /// Whether a new link could resume with that number, without ending the present one.
     pub fn check(&self, seen: u64) -> Result<(), ImpossibleNumber> {
-        self.0.lock().ledger.check_resume(seen)
+        self.state.lock().ledger.check_resume(seen)
     }
 
     /// A new link, whose peer has seen so many of this end's frames. No other link may be at work.
     pub fn resume(&self, seen: u64) -> Result<(), ImpossibleNumber> {
-        self.0.lock().ledger.resume(seen)
+        let mut state = self.state.lock();
+        state.ping = None;
+        state.ledger.resume(seen)
     }
 
     pub(super) fn arrived(&self) {
-        self.0.lock().ledger.arrived();
+        self.meter.frame_received();
+        self.state.lock().ledger.arrived();
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// A ping is about to be written.
+    pub(super) fn ping(&self, number: u64) {
+        self.state.lock().ping = Some((number, Instant::now()));
+    }
+
+    /// A pong arrived. Late ones tell nothing.
+    pub(super) fn pong(&self, number: u64) {
+        let mut state = self.state.lock();
+        if let Some((_, at)) = state.ping.take_if(|(asked, _)| *asked == number) {
+            state.round_trip = Some(at.elapsed());
+        }
     }
 
     pub(super) fn acknowledge(&self, seen: u64) -> Result<(), ImpossibleNumber> {
         let writer = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             if state.ledger.acknowledge(seen)? { state.writer.take() } else { None }
         };
         if let Some(writer) = writer {
@@ -78,7 +138,7 @@ impl Exchange {
 
     /// While the replay buffer is full: how many frames the peer acknowledged until now.
     pub(super) fn full_since(&self) -> Option<u64> {
-        let state = self.0.lock();
+        let state = self.state.lock();
         (!state.ledger.has_room()).then(|| state.ledger.acknowledged())
     }
 
@@ -97,9 +157,11 @@ impl Exchange {
     }
 
     fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Frame>> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         loop {
+            let again = state.ledger.is_behind();
             if let Some(frame) = state.ledger.next_to_write() {
+                self.meter.frame_sent(again);
                 return Poll::Ready(Some(frame.clone()));
             }
             if !state.ledger.has_room() {

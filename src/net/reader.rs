@@ -180,7 +180,7 @@ impl LinkReader {
                     due.pong = Some((number, due.pong.map_or(0, |(_, count)| count + 1)));
                 });
             }
-            Body::Pong(_) => {}
+            Body::Pong(number) => self.exchange.pong(number),
             Body::Ack(number) => self
                 .exchange
                 .acknowledge(number)
@@ -199,7 +199,10 @@ impl LinkReader {
                 Ok(None) => return Err(LinkLost::Ended),
                 Ok(Some(Err(error))) => return Err(error.into()),
                 Ok(Some(Ok(message))) => match message {
-                    Message::Binary(bytes) => return Ok(bytes),
+                    Message::Binary(bytes) => {
+                        self.exchange.meter().received(bytes.len());
+                        return Ok(bytes);
+                    }
                     Message::Text(_) => {
                         let problem = "a text after the handshake".to_owned();
                         return Err(LinkLost::Protocol(problem));

@@ -62,6 +62,12 @@ impl<F: Files> Reread<F> {
         state.made.clone()
     }
 
+    /// What is wrong with the files, as far as they were looked at.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.current();
+        self.state.lock().problem.clone()
+    }
+
     fn look(&self, state: &mut State<F::Made>) {
         let read = self.files.read().and_then(|contents| {
             let digest = digest(&contents);

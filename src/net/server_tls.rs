@@ -70,6 +70,11 @@ impl ServerTls {
         self.0.files().client_ca.is_some()
     }
 
+    /// What keeps the files from being used that are there now. The former ones count meanwhile.
+    pub fn problem(&self) -> Option<String> {
+        self.0.problem()
+    }
+
     /// Shakes hands. The caller sets the deadline.
     pub async fn accept(&self, stream: TcpStream) -> Result<BoxedTransport, TlsRefused> {
         // No TLS record begins with a letter and every HTTP request does.

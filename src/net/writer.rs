@@ -161,6 +161,7 @@ impl Writer {
     /// A ping, and an acknowledgement where there is something new to acknowledge.
     fn beat(&mut self, batch: &mut BytesMut) {
         self.pings += 1;
+        self.exchange.ping(self.pings);
         encode(&Frame::link(Body::Ping(self.pings)), batch);
         self.acknowledge(batch);
     }
@@ -200,6 +201,7 @@ impl Writer {
     }
 
     async fn write(&mut self, batch: BytesMut) -> Result<(), LinkLost> {
+        self.exchange.meter().sent(batch.len());
         let write = self.sink.send(Message::Binary(batch.freeze()));
         match timeout(self.timing.write, write).await {
             Ok(result) => Ok(result?),
@@ -224,6 +226,7 @@ impl Writer {
                 if batch.is_empty() {
                     break;
                 }
+                self.exchange.meter().sent(batch.len());
                 self.sink.send(Message::Binary(batch.freeze())).await?;
             }
             self.sink.send(Message::Close(Some(frame))).await

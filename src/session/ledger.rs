@@ -76,6 +76,11 @@ impl<T: Weight> Ledger<T> {
         Ok(())
     }
 
+    /// Whether the next item was given to an earlier link already.
+    pub fn is_behind(&self) -> bool {
+        self.written < self.sent
+    }
+
     /// The next item for the present link: first those that the peer missed, then new ones.
     pub fn next_to_write(&mut self) -> Option<&T> {
         let position = usize::try_from(self.written - self.acknowledged).ok()?;

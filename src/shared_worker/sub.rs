@@ -46,7 +46,7 @@ impl Sub {
 
     /// A creation was answered. Returns the names that the worker is free to give again.
     pub fn answered(&mut self, effect: &Effect, accepted: bool) -> Vec<String> {
-        let Effect::Create { kind, id, parent, server } = effect else { return Vec::new() };
+        let Effect::Create { kind, id, parent, server, .. } = effect else { return Vec::new() };
         if let Some(times) = self.asked.get_mut(id) {
             *times -= 1;
             if *times == 0 {
@@ -55,7 +55,9 @@ impl Sub {
         }
         if accepted {
             let (parent, server) = (parent.clone(), server.clone());
-            self.live.insert(id, Object { kind: *kind, part: HERE, parent, server });
+            let object =
+                Object { kind: *kind, part: HERE, parent, server, transport: None, told: false };
+            self.live.insert(id, object);
         }
         self.free(id).into_iter().collect()
     }

@@ -13,8 +13,8 @@ use channel_schema::fbs::{
 };
 
 use super::{
-    Fate, Object, ObjectKind, Output, PartId, VirtualWorker, facts::TransportKind, pipes::Own,
-    refuse, requests::Pending, tracking::Effect,
+    CloseReason, Fate, Object, ObjectKind, Output, PartId, VirtualWorker, facts::TransportKind,
+    pipes::Own, refuse, requests::Pending, tracking::Effect,
 };
 use crate::channel::{Envelope, Message, compose, fbs::request::Method, method};
 
@@ -278,7 +278,7 @@ impl VirtualWorker {
         }
         for id in transports {
             self.tell_of_end(&id, out);
-            self.forget(&id, out);
+            self.forget_as(&id, CloseReason::PartLost, out);
         }
         for id in observers {
             self.move_observer(&id, out);

@@ -2,6 +2,8 @@
 //! I/O: messages in, messages out.
 
 mod calls;
+mod census;
+mod changes;
 mod closes;
 mod deaths;
 mod facts;
@@ -36,6 +38,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 
 pub use self::{
+    census::{Census, Counts, ObjectView, PartView, PipeView, RouterView},
+    changes::{CloseReason, ObjectChange},
     deaths::OnPartLost,
     growth::{PartLoad, Spread},
     objects::{Object, ObjectKind, Objects, PartId},
@@ -43,6 +47,8 @@ pub use self::{
 
 use self::{
     calls::Calls,
+    census::Measured,
+    changes::Changes,
     facts::Facts,
     gather::Gathers,
     growth::Growth,
@@ -120,6 +126,9 @@ pub struct VirtualWorker {
     lost: LostObjects,
     /// The settings that further parts start with.
     settings: Option<worker::UpdateSettingsRequest>,
+    /// What to tell those who watch.
+    changes: Changes,
+    measured: Measured,
     /// `WORKER_CLOSE` left.
     closing: bool,
     now: Duration,
@@ -148,6 +157,8 @@ impl VirtualWorker {
             calls: Calls::default(),
             lost: LostObjects::default(),
             settings: None,
+            changes: Changes::default(),
+            measured: Measured::default(),
             closing: false,
             now: Duration::ZERO,
         }
@@ -442,6 +453,7 @@ impl VirtualWorker {
                 {
                     rewriting::learn(&self.book, host, id, &app.sockets, answer);
                 }
+                self.tell_new(id);
             }
             Effect::Close { id } => self.forget(id, out),
             Effect::None => {}
@@ -453,7 +465,12 @@ impl VirtualWorker {
 
     /// Drops an object and all that goes with it.
     fn forget(&mut self, id: &str, out: &mut Vec<Output>) {
+        self.forget_as(id, CloseReason::Closed, out);
+    }
+
+    fn forget_as(&mut self, id: &str, reason: CloseReason, out: &mut Vec<Output>) {
         let removed = self.objects.remove(id);
+        self.tell_gone(&removed, reason);
         for (id, object) in &removed {
             match object.kind {
                 ObjectKind::Transport => self.book.forget(id),

@@ -46,6 +46,10 @@ pub struct Object {
     pub parent: Option<String>,
     /// What else ends it: a transport's `WebRtcServer`.
     pub server: Option<String>,
+    /// What kind of transport it is.
+    pub transport: Option<&'static str>,
+    /// A worker has made it: those who watch know of it.
+    pub told: bool,
 }
 
 /// All objects of one virtual worker by id. Ids are unique in it, as they are in a worker.
@@ -58,6 +62,17 @@ pub struct Objects {
 impl Objects {
     pub fn get(&self, id: &str) -> Option<&Object> {
         self.by_id.get(id)
+    }
+
+    /// All objects with their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Object)> {
+        self.by_id.iter().map(|(id, object)| (id.as_str(), object))
+    }
+
+    /// Notes that a worker has made it. False if that was known, or there is none.
+    pub fn tell(&mut self, id: &str) -> bool {
+        let object = self.by_id.get_mut(id);
+        object.is_some_and(|object| !std::mem::replace(&mut object.told, true))
     }
 
     pub fn len(&self) -> usize {
@@ -143,7 +158,14 @@ mod tests {
     use super::*;
 
     fn object(kind: ObjectKind, parent: Option<&str>) -> Object {
-        Object { kind, part: PartId(0), parent: parent.map(str::to_owned), server: None }
+        Object {
+            kind,
+            part: PartId(0),
+            parent: parent.map(str::to_owned),
+            server: None,
+            transport: None,
+            told: false,
+        }
     }
 
     #[test]

@@ -53,6 +53,10 @@ pub enum Own {
     Refeed {
         pipe: u64,
     },
+    /// How much goes through it.
+    Stats {
+        pipe: u64,
+    },
     /// The last word of a sink's start from a key frame.
     Resync {
         pipe: u64,
@@ -167,6 +171,8 @@ pub struct Pipe {
     pub due: Option<Duration>,
     /// When its source was lost, while it has none.
     pub lost: Option<Duration>,
+    /// Bits per second when it was measured last.
+    pub bitrate: Option<u64>,
 }
 
 impl Pipe {
@@ -194,6 +200,7 @@ impl Pipe {
             rest: Rest::Awake,
             due: None,
             lost: None,
+            bitrate: None,
         }
     }
 
@@ -321,6 +328,11 @@ impl Pipes {
 
     pub fn pipe_mut(&mut self, id: u64) -> Option<&mut Pipe> {
         self.by_id.get_mut(&id)
+    }
+
+    /// All pipes, oldest first.
+    pub fn all(&self) -> impl Iterator<Item = &Pipe> {
+        self.by_id.values()
     }
 
     /// The pipes that this holds for, oldest first.

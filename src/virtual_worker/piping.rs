@@ -98,6 +98,7 @@ impl VirtualWorker {
             Own::Look(server) if accepted => self.saw_server(&server, part, answer),
             Own::Refeed { pipe } if accepted => self.refed(pipe, out),
             Own::Resync { pipe } => self.resyncs.end(pipe),
+            Own::Stats { pipe } => self.pipe_stats(pipe, answer),
             _ if accepted => {}
             Own::Any | Own::Look(_) => {}
             Own::Router(router) => {

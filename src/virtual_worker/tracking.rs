@@ -14,8 +14,17 @@ use crate::channel::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     None,
-    Create { kind: ObjectKind, id: String, parent: Option<String>, server: Option<String> },
-    Close { id: String },
+    Create {
+        kind: ObjectKind,
+        id: String,
+        parent: Option<String>,
+        server: Option<String>,
+        /// What kind of transport it is.
+        transport: Option<&'static str>,
+    },
+    Close {
+        id: String,
+    },
 }
 
 impl VirtualWorker {
@@ -30,9 +39,16 @@ impl VirtualWorker {
 
     pub(super) fn register(&mut self, part: PartId, effect: &Effect) -> bool {
         match effect {
-            Effect::Create { kind, id, parent, server } => self.objects.insert(
+            Effect::Create { kind, id, parent, server, transport } => self.objects.insert(
                 id,
-                Object { kind: *kind, part, parent: parent.clone(), server: server.clone() },
+                Object {
+                    kind: *kind,
+                    part,
+                    parent: parent.clone(),
+                    server: server.clone(),
+                    transport: *transport,
+                    told: false,
+                },
             ),
             Effect::None | Effect::Close { .. } => false,
         }
@@ -90,6 +106,7 @@ pub fn effect(request: &RequestEnvelope<'_>, message: &Message) -> Result<Effect
             id,
             parent: parent.map(str::to_owned),
             server: server(&body)?.map(str::to_owned),
+            transport: makes_transport(request.method).then(|| transport_kind(request.method)),
         },
     })
 }

@@ -72,6 +72,9 @@ pub struct Welcome {
     /// The version that both sides speak from here on.
     pub protocol: u32,
     pub agent_id: String,
+    /// The version of the agent's package; empty where it does not tell.
+    #[serde(default)]
+    pub version: String,
     /// New with each agent process.
     pub instance_id: String,
     /// What resumes the session: a secret between the two.

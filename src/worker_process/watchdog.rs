@@ -22,7 +22,10 @@ use nix::{
 };
 
 use super::child::Child;
-use crate::pidfd::{PidFd, end_orphans, forget_ended, poll, poll_entry};
+use crate::{
+    passed_fds,
+    pidfd::{PidFd, end_orphans, forget_ended, poll, poll_entry},
+};
 
 /// Signals to everybody must not end it before its work is done. It may write to any terminal.
 const IGNORED: [Signal; 5] =
@@ -71,7 +74,7 @@ impl Watchdog {
             self.socket.as_raw_fd(),
             &[IoSlice::new(&pid)],
             &[ControlMessage::ScmRights(&fds)],
-            MsgFlags::MSG_NOSIGNAL,
+            MsgFlags::from_bits_retain(passed_fds::SEND),
             None,
         );
         if let Err(error) = sent

@@ -1,7 +1,7 @@
 'use strict';
 
 const { pause } = require('../../../examples/lib/deadline');
-const { workerPorts } = require('../../../examples/lib/worker-ports');
+const { workerPorts } = require('./worker-ports');
 const { MEDIA_CODECS } = require('../../network/lib/clip-call');
 const { Fleet } = require('../../network/lib/fleet');
 const { hosts } = require('../../network/lib/hosts');

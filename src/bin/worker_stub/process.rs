@@ -12,6 +12,8 @@ use std::{
     ptr,
 };
 
+use crate::passed_fds;
+
 /// Most fds that come with one message: the two of a channel.
 pub const FDS: usize = 2;
 
@@ -96,7 +98,7 @@ pub fn send_with_fds(socket: RawFd, bytes: &[u8], fds: [RawFd; FDS]) -> io::Resu
         (*header).cmsg_type = libc::SCM_RIGHTS;
         (*header).cmsg_len = libc::CMSG_LEN(size) as _;
         ptr::copy_nonoverlapping(fds.as_ptr(), libc::CMSG_DATA(header).cast(), FDS);
-        match libc::sendmsg(socket, &raw const message, libc::MSG_NOSIGNAL) {
+        match libc::sendmsg(socket, &raw const message, passed_fds::SEND) {
             -1 => Err(io::Error::last_os_error()),
             sent => Ok(usize::try_from(sent).unwrap_or(0)),
         }
@@ -115,7 +117,7 @@ pub fn receive(socket: RawFd, bytes: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::R
         message.msg_iovlen = 1;
         message.msg_control = control.0.as_mut_ptr().cast();
         message.msg_controllen = control.0.len() as _;
-        let received = libc::recvmsg(socket, &raw mut message, libc::MSG_CMSG_CLOEXEC);
+        let received = libc::recvmsg(socket, &raw mut message, passed_fds::RECEIVE);
         if received == -1 {
             return Err(io::Error::last_os_error());
         }
@@ -128,7 +130,7 @@ pub fn receive(socket: RawFd, bytes: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::R
                     let mut fd: RawFd = -1;
                     let from = data.add(index * size_of::<RawFd>());
                     ptr::copy_nonoverlapping(from, (&raw mut fd).cast(), size_of::<RawFd>());
-                    fds.push(OwnedFd::from_raw_fd(fd));
+                    fds.push(passed_fds::keep_from_others(OwnedFd::from_raw_fd(fd)));
                 }
             }
             header = libc::CMSG_NXTHDR(&raw const message, header);

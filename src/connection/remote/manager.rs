@@ -125,6 +125,7 @@ impl Manager {
             }
             Err(problem) => {
                 tracing::debug!(url = %shared.options.url, %problem, "no connection");
+                shared.history.dial_failed();
                 self.failures = self.failures.saturating_add(1);
                 self.note_refusal(&problem);
                 if problem.is_final() {
@@ -209,12 +210,14 @@ impl Manager {
     fn bury(&mut self, mut session: Session, reason: &str) {
         // Whoever comes next there is another one.
         self.shared.set_draining(false);
+        self.shared.history.session_lost();
         self.shared.session_lost(reason);
         let error = SpawnError::Unreachable(reason.to_owned());
         for spawn in session.lose(reason) {
             if spawn.second {
                 let _ = spawn.reply.send(Err(error.clone()));
             } else {
+                self.shared.history.spawn_retried();
                 park(&mut self.waiting, Spawn { second: true, ..spawn });
             }
         }
@@ -273,6 +276,7 @@ impl Manager {
     fn announce(&self, welcome: Arc<Welcome>, resumed: bool) {
         self.shared.set_draining(welcome.load.draining);
         self.shared.load.send_replace(Some(welcome.load.clone()));
+        self.shared.history.welcomed(Arc::clone(&welcome), resumed);
         let mut host = self.shared.host.lock();
         if !resumed {
             *host = Host::default();
@@ -314,6 +318,7 @@ impl Manager {
         let reason = format!("agent {url}: {lost}");
         tracing::warn!(reason, "the session is lost");
         self.shared.set_draining(false);
+        self.shared.history.session_lost();
         self.shared.state.send_replace(ConnectionState::Disconnected);
         self.shared.session_lost(&reason);
         session.end(&reason);

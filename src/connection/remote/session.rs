@@ -54,7 +54,8 @@ impl Session {
         welcome: Arc<Welcome>,
         peer: Option<SocketAddr>,
     ) -> Self {
-        let (outbound, exchange) = Exchange::new();
+        let (outbound, exchange) = Exchange::metered(Arc::clone(&shared.history.meter));
+        shared.history.session_opened(&exchange);
         let stall = shared.options.timing.stall;
         let workers = Workers::new(Arc::clone(&shared), Arc::clone(&welcome), outbound, stall);
         Self { shared, welcome, exchange, workers, peer }

@@ -7,7 +7,9 @@ use bytes::BytesMut;
 use crate::{
     addresses::book::Host,
     placement::Wish,
-    virtual_worker::{Fate, Output, PartId, PartLoad, VirtualWorker},
+    virtual_worker::{
+        Census, CloseReason, Fate, ObjectChange, Output, PartId, PartLoad, VirtualWorker,
+    },
 };
 
 /// A state machine between the library and its workers.
@@ -28,6 +30,27 @@ pub trait Machine {
 
     /// Takes what was measured of the parts.
     fn part_loads(&mut self, _loads: &[PartLoad]) {}
+
+    /// What there is. `objects`: name every one.
+    fn census(&self, _objects: bool) -> Census {
+        Census::default()
+    }
+
+    /// Asks the workers how much goes through the pipes.
+    fn measure(&mut self, _out: &mut Vec<Output>) {}
+
+    /// Whether a worker has yet to answer that.
+    fn measuring(&self) -> bool {
+        false
+    }
+
+    /// The objects that came and went since the last call, while somebody watches.
+    fn take_changes(&mut self) -> Vec<ObjectChange> {
+        Vec::new()
+    }
+
+    /// It ends, and with it all objects that are left.
+    fn end_objects(&mut self, _reason: CloseReason) {}
 
     /// What the part that it asks for is for.
     fn wish(&self, _part: PartId) -> Wish {
@@ -78,6 +101,26 @@ impl Machine for VirtualWorker {
 
     fn part_loads(&mut self, loads: &[PartLoad]) {
         Self::part_loads(self, loads);
+    }
+
+    fn census(&self, objects: bool) -> Census {
+        Self::census(self, objects)
+    }
+
+    fn measure(&mut self, out: &mut Vec<Output>) {
+        Self::measure_pipes(self, out);
+    }
+
+    fn measuring(&self) -> bool {
+        Self::measuring(self)
+    }
+
+    fn take_changes(&mut self) -> Vec<ObjectChange> {
+        Self::take_changes(self)
+    }
+
+    fn end_objects(&mut self, reason: CloseReason) {
+        Self::end_objects(self, reason);
     }
 
     fn wish(&self, part: PartId) -> Wish {

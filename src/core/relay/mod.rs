@@ -6,14 +6,15 @@ mod machine;
 mod parts;
 #[cfg(test)]
 mod tests;
+mod watching;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -24,10 +25,12 @@ use self::{
 pub use self::{
     machine::Machine,
     parts::{Measured, OPEN_TIMEOUT, Opened, PartSource},
+    watching::{PartReport, QUESTIONS, Question, Report, Tell, Watch},
 };
 use crate::{
     channel::framing::{FrameReader, FramingError},
     connection::{Exit, WorkerCommand, WorkerEvent},
+    monitor::Tally,
     queue::{self, TrySendError},
     quiet_writer::QuietWriter,
     virtual_worker::{Fate, Output, PartId},
@@ -96,6 +99,7 @@ pub struct Ends<M> {
     pub stdio: queue::Sender<Stdio>,
     /// Where to tell which processes of this host are at work, whenever that changes.
     pub local_pids: Option<watch::Sender<Vec<u32>>>,
+    pub watch: Watch,
 }
 
 struct Relay<M> {
@@ -118,11 +122,19 @@ struct Relay<M> {
     outputs: Vec<Output>,
     stdio: queue::Sender<Stdio>,
     local_pids: Option<watch::Sender<Vec<u32>>>,
+    tally: Arc<Tally>,
+    tell: Option<Tell>,
+    /// Where each part lives or lived.
+    connections: HashMap<PartId, String>,
+    /// Those who wait for what goes through the pipes.
+    measuring: Vec<oneshot::Sender<()>>,
 }
 
 /// Runs until the virtual worker is gone and everything it said is with the library.
 pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
-    let Ends { library, machine, home, source, mut control, stdio, local_pids } = ends;
+    let Ends { library, machine, home, source, mut control, stdio, local_pids, watch } = ends;
+    let Watch { mut questions, tally, tell } = watch;
+    let connections = HashMap::from([(machine.home(), home.host.key.clone())]);
     let mut relay = Relay {
         library,
         reader: FrameReader::default(),
@@ -138,6 +150,10 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
         outputs: Vec::new(),
         stdio,
         local_pids,
+        tally,
+        tell,
+        connections,
+        measuring: Vec::new(),
     };
     let mut control_open = true;
     let mut alarm = std::pin::pin!(sleep_until(relay.began));
@@ -162,6 +178,11 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
                     None
                 }
             },
+            // Cancel-safe: a question that is not taken stays in the channel.
+            Some(question) = questions.recv() => {
+                relay.answer(question);
+                None
+            }
             // Cancel-safe: what is under way stays with the parts.
             step = relay.parts.next(room) => relay.step(step),
             // Cancel-safe: what was read is in the buffer. Some requests are answered here, and a
@@ -194,6 +215,7 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
             }
         };
         if let Some(exit) = ended {
+            relay.tell_ends(&exit);
             relay.last_words().await;
             return exit;
         }
@@ -265,8 +287,10 @@ impl<M: Machine> Relay<M> {
             }
             Step::Opened(part, Ok(opened)) => {
                 let host = opened.host.clone();
+                self.note_connection(part, host.key.clone());
                 self.parts.opened(part, opened);
                 self.tell_local_pids();
+                self.tally.part_opened();
                 self.tick();
                 self.machine.part_opened(part, host, &mut self.outputs);
                 self.settle();
@@ -275,6 +299,7 @@ impl<M: Machine> Relay<M> {
             }
             Step::Opened(part, Err(why)) => {
                 self.parts.remove(part);
+                self.tally.part_failed();
                 self.tick();
                 self.machine.part_failed(part, &why, &mut self.outputs);
                 self.settle();
@@ -338,7 +363,10 @@ impl<M: Machine> Relay<M> {
         self.write_library();
         match fate {
             Fate::Dies => Some(exit),
-            Fate::LivesOn => None,
+            Fate::LivesOn => {
+                self.tally.part_lost();
+                None
+            }
         }
     }
 
@@ -362,6 +390,7 @@ impl<M: Machine> Relay<M> {
         self.tick();
         self.tell_loads();
         while let Some(bytes) = self.reader.next()? {
+            self.tally.called(&bytes);
             self.machine.library_said(bytes, &mut self.outputs);
             self.settle();
         }
@@ -376,6 +405,7 @@ impl<M: Machine> Relay<M> {
             match output {
                 Output::Lost { kind, id, reason } => losses.add(kind, id, reason),
                 Output::Library(bytes) => {
+                    self.tally.answered(&bytes);
                     if self.writing {
                         self.out.extend_from_slice(&bytes);
                     }
@@ -394,6 +424,7 @@ impl<M: Machine> Relay<M> {
         if let Some(line) = losses.line() {
             self.remark(&line);
         }
+        self.tell_changes();
     }
 
     fn write_library(&mut self) {
@@ -439,6 +470,7 @@ impl<M: Machine> Relay<M> {
 
     /// Nobody waits for this virtual worker any more: kills its workers and sees them gone.
     async fn abandon(mut self) -> Exit {
+        self.tell_ends(&Exit::Signal(SIGKILL));
         self.parts.remove_opening();
         let leader = self.parts.leader();
         for part in self.parts.ids() {

@@ -13,6 +13,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use super::watching::PartReport;
 use crate::{
     addresses::book::Host,
     channel::framing::MESSAGE_MAX,
@@ -146,6 +147,24 @@ impl Parts {
             Some(PartLoad { part: part.id, cpu, age, near, avoid, drains })
         };
         self.list.iter().filter_map(load).collect()
+    }
+
+    /// What there is to tell of each worker.
+    pub fn report(&self) -> Vec<PartReport> {
+        let report = |part: &Part| {
+            let (pid, held) = match &part.link {
+                Link::Open(link) => (Some(link.pid), link.commands.held()),
+                Link::Opening(_) => (None, 0),
+            };
+            PartReport {
+                part: part.id,
+                connection: part.connection.clone(),
+                pid,
+                reachable: part.reachable,
+                queued_bytes: part.waiting_bytes + held,
+            }
+        };
+        self.list.iter().map(report).collect()
     }
 
     /// Starts a worker for a further part.

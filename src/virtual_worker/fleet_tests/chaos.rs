@@ -1,6 +1,6 @@
 //! Random programs in any interleaving: every request is answered once and nothing is left behind.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use super::{
     bodies::{self, Media},
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     channel::method::Method,
     placement::Policy,
-    virtual_worker::{Fate, PartId, PartLoad, Spread},
+    virtual_worker::{Fate, ObjectChange, PartId, PartLoad, Spread, pipes},
 };
 
 /// Other seeds for long runs.
@@ -133,6 +133,7 @@ fn play(seed: u64, deaths: bool, hangs: bool, policy: Policy) -> usize {
             19 => (Method::ConsumerResume, consumer, None),
             20 => {
                 fleet.pass(Duration::from_secs(1 + 10 * dice.roll(2)));
+                fleet.measure_pipes();
                 continue;
             }
             _ => {
@@ -179,8 +180,23 @@ fn check(mut fleet: Fleet, asked: Vec<u32>, seed: u64, deaths: bool) -> usize {
     assert!(fleet.worker.resyncs.is_empty(), "seed {seed}");
     assert_eq!(fleet.worker.next_tick(), None, "seed {seed}");
     assert_eq!(fleet.worker.requests_under_way(), 0, "seed {seed}");
+    assert!(!fleet.worker.measuring(), "seed {seed}");
+    check_changes(&fleet.worker.take_changes(), seed);
     assert!(fleet.mocks.contains_key(&HOME) || deaths);
     fleet.closed.len()
+}
+
+/// Whoever watches saw every object come before it went, and saw all of them go.
+fn check_changes(changes: &[ObjectChange], seed: u64) {
+    let mut open = HashSet::new();
+    for change in changes {
+        let id = change.id.as_str();
+        assert!(!pipes::is_own(id), "seed {seed}: {change:?}");
+        assert_eq!(change.router.as_deref(), Some("r"), "seed {seed}: {change:?}");
+        let fits = if change.closed.is_none() { open.insert(id) } else { open.remove(id) };
+        assert!(fits, "seed {seed}: {change:?} of {changes:?}");
+    }
+    assert!(open.is_empty(), "seed {seed}: {open:?}");
 }
 
 #[test]

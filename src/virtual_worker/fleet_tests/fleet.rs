@@ -104,6 +104,7 @@ impl Fleet {
             last_id: 0,
         };
         fleet.add_mock(HOME);
+        fleet.worker.watch_objects();
         fleet
     }
 
@@ -129,6 +130,13 @@ impl Fleet {
         self.worker.from_library(message.into_bytes(), &mut out);
         self.take(out);
         id
+    }
+
+    /// Asks workers what goes through the pipes, without waiting.
+    pub fn measure_pipes(&mut self) {
+        let mut out = Vec::new();
+        self.worker.measure_pipes(&mut out);
+        self.take(out);
     }
 
     /// Asks and lets all settle.

@@ -14,3 +14,4 @@ mod media;
 mod objects;
 mod relays;
 mod thrift;
+mod watched;

@@ -12,7 +12,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::super::{ControlEvent, Ends, LibraryEnd, Machine, Opened, PartSource, STDIO_LIMIT, run};
+use super::super::{
+    ControlEvent, Ends, LibraryEnd, Machine, Opened, PartSource, STDIO_LIMIT, Watch, run,
+};
 use crate::{
     addresses::{HostAddresses, PortPolicy, book::Host},
     channel::framing::FrameReader,
@@ -269,6 +271,7 @@ impl Bench {
             control: events,
             stdio,
             local_pids: Some(pids),
+            watch: Watch::nobody(),
         }));
         Self {
             input: Some(input),

@@ -1,7 +1,7 @@
 'use strict';
 
 const fs = require('node:fs');
-const { listDescendants } = require('./process-tree');
+const { listDescendants } = require('../../../examples/lib/process-tree');
 
 /** Which UDP ports the mediasoup-workers below a process hold, as Linux tells it. */
 
