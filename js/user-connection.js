@@ -160,7 +160,13 @@ class UserGlue {
   constructor(connection, core) {
     this.#connection = connection;
     this.#core = new WeakRef(core);
-    if (connection.load) {
+  }
+
+  /**
+   * The core has it: from now on it tells its load.
+   */
+  begin() {
+    if (this.#connection.load && !this.#closing) {
       this.#timer = setInterval(() => this.#measure(), LOAD_MS).unref();
     }
   }
@@ -171,7 +177,7 @@ class UserGlue {
    * @param {string} text
    * @returns {string}
    */
-  ask(text) {
+  ask = (text) => {
     const question = JSON.parse(text);
 
     switch (question.type) {
@@ -187,7 +193,7 @@ class UserGlue {
     }
 
     return '';
-  }
+  };
 
   /**
    * @param {{ id: number, request: WorkerRequest, input: number, output: number }} question
