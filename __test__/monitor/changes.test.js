@@ -6,7 +6,7 @@ const path = require('node:path');
 const { CHANGE, Changes } = require('../../js/monitor/changes');
 const { openRoom, scatteredMocks } = require('./lib/room');
 
-/** @import { HorizontalChange, ObjectStats } from '../..' */
+/** @import { HorizontalChange, ObjectEvent } from '../..' */
 /** @import { Horizontal } from '../..' */
 
 /** @type {Horizontal | undefined} */
@@ -165,7 +165,7 @@ test('an iteration that ends lets go of everything, and of its process', async (
 describe('where changes get lost', () => {
   class Source extends EventEmitter {
     closed = false;
-    /** @type {ObjectStats[]} */
+    /** @type {ObjectEvent[]} */
     objects = [];
     asked = 0;
 
@@ -192,7 +192,7 @@ describe('where changes get lost', () => {
 
   /**
    * @param {string} id
-   * @returns {ObjectStats}
+   * @returns {ObjectEvent}
    */
   function routerOf(id) {
     return { kind: 'router', id, connection: 'a', worker: 1, router: id };
