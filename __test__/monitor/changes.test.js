@@ -58,10 +58,11 @@ test('changes() begins with what is there and goes on with what comes and goes',
   producer.close();
   transports[0]?.close();
 
-  const closed = await until(changes, ({ kind }) => kind === 'webRtcTransport');
+  let count = 0;
+  // The Consumer's own mediasoup-worker says when that is gone.
+  const closed = await until(changes, () => ++count === 3);
   const gone = { ...within, type: 'closeobject', reason: null };
 
-  expect(closed).toHaveLength(3);
   expect(closed[0]).toEqual({ ...gone, kind: 'producer', id: producer.id, connection: 'b' });
   expect(closed).toContainEqual({
     ...gone,
