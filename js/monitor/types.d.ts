@@ -1,4 +1,4 @@
-import type { Difference, ObjectEvent } from '../..';
+import type { Difference, ObjectEvent } from '../../index';
 
 /** What `horizontal.stats()` is to tell beside the rest. */
 export interface StatsOptions {
