@@ -240,7 +240,7 @@ async fn run_in_place(
     let connection = place.connection.name();
     let home = Home { connection: connection.clone(), worker: pid };
     let _registered = core.register(pid, home);
-    let (attended, watch) = core.attend(pid, &connection);
+    let (_attended, watch) = core.attend(pid, &connection);
     let _measured = place.connection.runs_in_place(pid);
     let home = part_source::opened(link, place);
     // The stub is the worker now and could not outlive it, as a Worker of several parts may.
@@ -252,7 +252,7 @@ async fn run_in_place(
     let (stdio, _) = queue::bounded(relay::STDIO_LIMIT);
     let ends =
         Ends { library, machine, home, source: None, control, stdio, local_pids: None, watch };
-    attended.ended(&relay::run(ends).await);
+    relay::run(ends).await;
     drop(guard);
 }
 
@@ -302,7 +302,7 @@ async fn run_linked(
     let local_pids = Some(local_pids);
     let ends = Ends { library, machine, home, source, control, stdio, local_pids, watch };
     let exit = relay::run(ends).await;
-    attended.ended(&exit);
+    drop(attended);
     // The relay's end closed the channel and the queue of texts: the stub may say how it ended.
     if let Ok(mut writer) = writing.await {
         let why = match &exit {
