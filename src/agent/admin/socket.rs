@@ -38,7 +38,7 @@ pub struct AdminSocket {
     pub(super) listener: UnixListener,
     path: PathBuf,
     /// Held while the socket is ours: a system that ends a process lets go of it.
-    lock: Lock,
+    _lock: Lock,
 }
 
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl AdminSocket {
             Err(error) => return Err(failed(error)),
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        let socket = Self { listener, path: path.to_owned(), lock };
+        let socket = Self { listener, path: path.to_owned(), _lock: lock };
         // Whoever was quicker is asked who they are, as everybody is.
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
         Ok(socket)
@@ -100,9 +100,15 @@ impl AdminSocket {
 
 impl Drop for AdminSocket {
     fn drop(&mut self) {
-        // The lock comes last: whoever waits for it finds no socket.
+        // While it is locked: the next one's socket may have the same path.
         let _ = fs::remove_file(&self.path);
-        let _ = fs::remove_file(&self.lock.path);
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It is let go after this, and whoever locks the file then sees that it is no longer there.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -198,6 +204,7 @@ mod tests {
         let error = AdminSocket::open(&path).unwrap_err().to_string();
         assert!(error.ends_with("is there and no socket: it is not replaced by the admin socket"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nor is anything added");
         let missing = folder.path().join("missing/admin");
         let error = AdminSocket::open(&missing).unwrap_err().to_string();
         assert!(error.contains("missing/admin"), "{error}");
