@@ -4,7 +4,7 @@ const { EventEmitter } = require('node:events');
 const net = require('node:net');
 const { CutLink } = require('../benches/lib/link/cut-link');
 const { MessageStream, Numbers } = require('../benches/lib/soak/message-stream');
-const { warmUp } = require('../benches/lib/soak/warm-up');
+const { isOverloaded, warmUp } = require('../benches/lib/soak/warm-up');
 const { eventOf } = require('./support/events');
 
 describe('numbers', () => {
@@ -73,7 +73,7 @@ describe('a message', () => {
 
 describe('rates', () => {
   /** @param {number} messages A second, that a machine carries. */
-  const tried = async (messages) => {
+  const tried = async (messages, from = 1) => {
     /** @type {number[]} */
     const shares = [];
     /** @type {string[]} */
@@ -86,7 +86,8 @@ describe('rates', () => {
       },
     };
     const signal = new AbortController().signal;
-    const share = await warmUp(load, { ms: 1, progress: (text) => void said.push(text), signal });
+    const progress = (/** @type {string} */ text) => void said.push(text);
+    const share = await warmUp(load, { ms: 1, from, progress, signal });
 
     expect(share).toBe(shares.at(-1));
 
@@ -103,6 +104,24 @@ describe('rates', () => {
     const said = 'rates are lowered to 50 calls and 500 messages a second';
 
     expect(await tried(500)).toEqual({ shares: [1, 1 / 2, 1 / 4], said });
+  });
+
+  test('are found again from lower ones on, where the machine has become slower', async () => {
+    const said = 'rates are lowered to 50 calls and 500 messages a second';
+
+    expect(await tried(2_000, 1 / 4)).toEqual({ shares: [1 / 4], said });
+  });
+
+  test.each([
+    { waiting: { calls: 1_600, messages: 16_000 }, share: 1, tooHigh: false },
+    { waiting: { calls: 1_601, messages: 0 }, share: 1, tooHigh: true },
+    { waiting: { calls: 0, messages: 16_001 }, share: 1, tooHigh: true },
+    { waiting: { calls: 401, messages: 0 }, share: 1 / 4, tooHigh: true },
+    { waiting: { calls: 400, messages: 4_000 }, share: 1 / 4, tooHigh: false },
+    // There are no lower ones.
+    { waiting: { calls: 9_999, messages: 99_999 }, share: 1 / 64, tooHigh: false },
+  ])('with $waiting under way at a share of $share: too high is $tooHigh', (one) => {
+    expect(isOverloaded(one, one.share)).toBe(one.tooHigh);
   });
 
   test('that are next to nothing are worth nothing', async () => {

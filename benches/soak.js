@@ -7,7 +7,7 @@ const { describeMachine, round } = require('./lib/machine');
 const { Cutter } = require('./lib/soak/cutter');
 const { Fleet } = require('./lib/soak/fleet');
 const { Load, RATES } = require('./lib/soak/load');
-const { warmUp } = require('./lib/soak/warm-up');
+const { isOverloaded, warmUp } = require('./lib/soak/warm-up');
 const { stopSignal } = require('./lib/stop-signal');
 
 const HELP = `Usage: npm run soak -- [options]
@@ -16,7 +16,7 @@ Three agents, and every few seconds a cut of each link to them, of 0.1 to 2.5 s:
 on one way only. Meanwhile an app makes ${RATES.calls} calls a second, sends ${RATES.messages} numbered messages a second
 through a Router on each agent, each of which comes back as an event, and has media flow. Nothing may be
 lost, doubled or reordered, no call may fail, no Worker may die. Rates are lowered, and told, where the
-machine cannot carry them without cuts.
+machine cannot carry them without cuts: at first, and whenever so much waits that no cut explains it.
 
   --seconds S  How long links are cut. Default 120.
   --scatter    Each Router is on all three agents, with pipes between them.
@@ -28,6 +28,7 @@ The exit status is 0 if nothing went wrong.
 
 const WARM_UP_MS = 3_000;
 const PROGRESS_MS = 10_000;
+const LOOK_MS = 2_000;
 
 /** @typedef {Awaited<ReturnType<typeof run>>} SoakReport */
 
@@ -47,16 +48,10 @@ async function run({ seconds, scatter, signal }) {
   try {
     fleet = await Fleet.open({ scatter, signal });
     load = await Load.open(fleet.routers);
-    const share = await warmUp(load, { ms: WARM_UP_MS, progress, signal });
     const cutter = new Cutter(fleet.links);
+    const shares = await cutFor({ seconds, fleet, load, cutter, signal });
+    const share = shares.at(-1) ?? 0;
 
-    load.start(share);
-    cutter.start();
-    try {
-      await watch({ seconds, fleet, load, cutter, signal });
-    } finally {
-      cutter.stop();
-    }
     await load.stop();
     const strays = await load.strays();
     const counts = load.counts;
@@ -71,6 +66,7 @@ async function run({ seconds, scatter, signal }) {
       scatter,
       ratesWanted: RATES,
       rates: { calls: RATES.calls * share, messages: RATES.messages * share },
+      shares,
       cuts: { count: cutter.count, seconds: round(cutter.ms / 1_000, 1), kinds: cutter.counts },
       ...counts,
       strays,
@@ -84,28 +80,87 @@ async function run({ seconds, scatter, signal }) {
 }
 
 /**
+ * Cuts links under load.
+ *
  * @param {object} options
  * @param {number} options.seconds
  * @param {Fleet} options.fleet
  * @param {Load} options.load
  * @param {Cutter} options.cutter
  * @param {AbortSignal} options.signal
+ * @returns {Promise<number[]>} The shares of the full rates, one after the other.
  */
-async function watch({ seconds, fleet, load, cutter, signal }) {
-  const end = performance.now() + seconds * 1_000;
+async function cutFor({ seconds, fleet, load, cutter, signal }) {
+  const shares = [];
+  let left = seconds * 1_000;
 
-  for (let left = seconds * 1_000; left >= 1; left = end - performance.now()) {
-    await pause(Math.min(left, PROGRESS_MS), signal);
-    const { calls, messages, rtp } = load.counts;
-    const { waiting } = load;
-    const problems = countProblems({ calls, messages, rtp }) - messages.lost + fleet.deaths.length;
+  for (let from = 1; left >= 1; from = (shares.at(-1) ?? 1) / 2) {
+    const share = await warmUp(load, { ms: WARM_UP_MS, from, progress, signal });
 
-    progress(
-      `${Math.max(0, Math.round((end - performance.now()) / 1_000))} s left, ${cutter.count} cuts, ` +
-        `${calls.made} calls, ${messages.arrived} messages, ${rtp.packets} packets; under way ` +
-        `${waiting.calls} and ${waiting.messages}; ${problems} problems`,
-    );
+    shares.push(share);
+    load.start(share);
+    cutter.start();
+    try {
+      left = await watch({ ms: left, share, fleet, load, cutter, signal });
+    } finally {
+      cutter.stop();
+    }
+    if (left >= 1) {
+      progress('more waits than any cut explains: this machine has become slower');
+      await load.rest();
+    }
   }
+
+  return shares;
+}
+
+/**
+ * @param {object} options
+ * @param {number} options.ms
+ * @param {number} options.share
+ * @param {Fleet} options.fleet
+ * @param {Load} options.load
+ * @param {Cutter} options.cutter
+ * @param {AbortSignal} options.signal
+ * @returns {Promise<number>} How much of the time is left, if the rates are too high.
+ */
+async function watch({ ms, share, fleet, load, cutter, signal }) {
+  const end = performance.now() + ms;
+  let toldAt = performance.now();
+
+  for (let left = ms; left >= 1; left = end - performance.now()) {
+    await pause(Math.min(left, LOOK_MS), signal);
+    const now = performance.now();
+
+    if (now - toldAt >= PROGRESS_MS || now >= end) {
+      toldAt = now;
+      tell({ left: end - now, fleet, load, cutter });
+    }
+    if (isOverloaded(load, share)) {
+      return Math.max(0, end - now);
+    }
+  }
+
+  return 0;
+}
+
+/**
+ * @param {object} options
+ * @param {number} options.left
+ * @param {Fleet} options.fleet
+ * @param {Load} options.load
+ * @param {Cutter} options.cutter
+ */
+function tell({ left, fleet, load, cutter }) {
+  const { calls, messages, rtp } = load.counts;
+  const { waiting } = load;
+  const problems = countProblems({ calls, messages, rtp }) - messages.lost + fleet.deaths.length;
+
+  progress(
+    `${Math.max(0, Math.round(left / 1_000))} s left, ${cutter.count} cuts, ` +
+      `${calls.made} calls, ${messages.arrived} messages, ${rtp.packets} packets; under way ` +
+      `${waiting.calls} and ${waiting.messages}; ${problems} problems`,
+  );
 }
 
 /** @param {Load['counts']} counts */
@@ -121,8 +176,10 @@ function countProblems({ calls, messages, rtp }) {
  * @param {SoakReport} report
  * @returns {string}
  */
-function toText({ seconds, cuts, calls, messages, rtp, strays, deaths, ok }) {
+function toText({ seconds, rates, shares, cuts, calls, messages, rtp, strays, deaths, ok }) {
   return [
+    `${rates.calls} calls and ${rates.messages} messages a second, lowered ${shares.length - 1} times ` +
+      'on the way',
     `${cuts.count} cuts in ${seconds} s, ${cuts.seconds} s long together:`,
     ...Object.entries(cuts.kinds).map(([name, count]) => `  ${name}: ${count}`),
     `${calls.made} calls, ${calls.failed} failed, the longest ${calls.longestMs} ms`,
