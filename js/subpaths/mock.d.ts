@@ -1,15 +1,6 @@
-import type { types } from 'mediasoup-upstream';
-import type { Horizontal } from '../../index';
+import type { Horizontal, types } from '../../index';
 
-export * from 'mediasoup-upstream';
-export {
-  Horizontal,
-  type HorizontalOptions,
-  LocalConnection,
-  MockConnection,
-  type MockConnectionOptions,
-  RemoteConnection,
-} from '../../index';
+export * from '../../index';
 
 /** The instance behind `createWorker`: one mock host, to which others can be added. */
 export declare const horizontal: Horizontal;

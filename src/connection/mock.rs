@@ -424,7 +424,7 @@ impl Life {
                 _ => Step::Send(Vec::new()),
             },
             Some(WorkerCommand::Message(bytes)) => match Message::parse(BytesMut::from(bytes)) {
-                Ok(message) => Step::Send(self.receive(message)),
+                Ok(message) => Step::Send(self.receive(&message)),
                 // A real worker checks nothing and crashes on it.
                 Err(error) => {
                     self.worker.lock().note_violation(error.to_string());
@@ -435,9 +435,9 @@ impl Life {
     }
 
     /// Takes a message, unless a rule has other plans.
-    fn receive(&self, message: Message) -> Vec<Message> {
+    fn receive(&self, message: &Message) -> Vec<Message> {
         let Envelope::Request(request) = message.envelope() else {
-            return self.worker.lock().handle(&message);
+            return self.worker.lock().handle(message);
         };
         let id = request.id;
         let call = Call::Method(method::name(request.method));
@@ -446,7 +446,7 @@ impl Life {
             request: Some((id, message.clone())),
         });
         match verdict {
-            Verdict::Pass => self.worker.lock().handle(&message),
+            Verdict::Pass => self.worker.lock().handle(message),
             Verdict::Fail(failure) => vec![failure.answer(id)],
             Verdict::Held => Vec::new(),
         }

@@ -460,7 +460,7 @@ impl MockWorker {
 
     fn rtp_observer_event(&mut self, id: &str, event: Value) -> Result<(), EventError> {
         let Some(observer) = self.registry.rtp_observer(id) else { return Ok(()) };
-        let observed = |producer: &str| {
+        let check = |producer: &str| {
             if observer.producers.iter().any(|other| other == producer) {
                 return Ok(());
             }
@@ -471,7 +471,7 @@ impl MockWorker {
             rtp_observer::Role::ActiveSpeaker => {
                 let ActiveSpeakerEvent::DominantSpeaker(speaker) =
                     read("ActiveSpeakerObserver", event)?;
-                observed(&speaker.producer_id)?;
+                check(&speaker.producer_id)?;
                 let body = DominantSpeakerNotification { producer_id: speaker.producer_id };
                 let body = Body::ActiveSpeakerObserverDominantSpeakerNotification(Box::new(body));
                 (Event::ActivespeakerobserverDominantSpeaker, Some(body))
@@ -479,7 +479,7 @@ impl MockWorker {
             rtp_observer::Role::AudioLevel { .. } => match read("AudioLevelObserver", event)? {
                 AudioLevelEvent::Volumes(volumes) => {
                     for volume in &volumes {
-                        observed(&volume.producer_id)?;
+                        check(&volume.producer_id)?;
                     }
                     let volume = |volume: ProducerVolume| Volume {
                         producer_id: volume.producer_id,
