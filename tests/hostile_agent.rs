@@ -378,9 +378,9 @@ async fn messages_that_are_never_acknowledged_are_bounded_and_end_the_session() 
     let reading = tokio::spawn(keep_alive(socket));
     let commands = links[0].commands.clone();
     let telling = tokio::spawn(async move {
-        let large = message(&vec![1; MIB]);
         let mut told = 0;
-        while commands.send(WorkerCommand::Message(large.clone())).await.is_ok() {
+        // Each in memory of its own, so that it counts.
+        while commands.send(WorkerCommand::Message(message(&vec![1; MIB]))).await.is_ok() {
             told += 1;
         }
         told
@@ -421,8 +421,7 @@ async fn an_agent_that_reads_nothing_costs_a_bounded_memory() {
     let (socket, mut links) = world.with_workers(1).await;
     let commands = links[0].commands.clone();
     let telling = tokio::spawn(async move {
-        let large = message(&vec![1; MIB]);
-        while commands.send(WorkerCommand::Message(large.clone())).await.is_ok() {}
+        while commands.send(WorkerCommand::Message(message(&vec![1; MIB]))).await.is_ok() {}
     });
     // Silent too, so it counts as gone, and nobody answers the next dial.
     let why = lost(end_of(&mut links[0]).await);

@@ -11,11 +11,11 @@ use proptest::{
 use super::{TARGETS, seeds};
 
 /// How many bytes each target gets, unless this variable says more.
-const BYTES: usize = 400_000;
+const BYTES: usize = 200_000;
 const BYTES_VARIABLE: &str = "MEDIASOUP_HORIZONTAL_FUZZ_BYTES";
 
 /// Where each seed is cut, at most.
-const CUTS: usize = 12;
+const CUTS: usize = 4;
 
 /// Inputs between two looks at how many bytes there were.
 const CASES: u32 = 32;
