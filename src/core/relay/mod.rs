@@ -514,7 +514,7 @@ async fn turned(drains: &mut Option<watch::Receiver<()>>) {
         // Nobody will turn it any more.
         *drains = None;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn in_words(exit: &Exit) -> String {
