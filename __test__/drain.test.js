@@ -295,7 +295,9 @@ test('a Worker that is wanted while the only agent is replaced waits for the nex
   (await createWorker(app)).close();
   expect(await agent.drain().end()).toMatchObject({ status: 0 });
   await agent.ended();
-  await until(() => app.state(agent.url) !== 'connected', 'the end of the session');
+  const [connection] = /** @type {Iterable<import('..').RemoteConnection>} */ (app);
+
+  await until(() => connection?.state !== 'connected', 'the end of the session');
   const wanted = createWorker(app);
 
   await Agent.start({ listen: new URL(agent.url).host });

@@ -37,7 +37,7 @@ beforeEach(() => {
   for (const name of ['a', 'b']) {
     unwrap(core.add(JSON.stringify({ type: 'mock', name, cores: null, region: null, cpu: null })));
   }
-  createWorker = createWorkerWith(() => ({ core, socket, closed: () => false }));
+  createWorker = createWorkerWith(() => ({ core, socket, closed: () => false, made: () => {} }));
 });
 
 afterEach(() => core.close());

@@ -1,6 +1,7 @@
 //! What an agent tells over HTTP to those who watch it, and what a connection tells of its links.
 
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::float_cmp, reason = "counts are whole numbers")]
 
 #[path = "support/certificates.rs"]
 mod certificates;

@@ -132,6 +132,7 @@ pub struct RouterStats {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[serde(rename_all = "camelCase")]
 pub struct PipeStats {
     pub worker: u32,
