@@ -1,4 +1,4 @@
-//! Metrics as text, in the format that Prometheus and others read (OpenMetrics).
+//! Metrics as text, in the format that Prometheus and others read (`OpenMetrics`).
 
 use std::{collections::HashMap, fmt, sync::atomic::AtomicU64};
 

@@ -63,6 +63,7 @@ pub struct RouterView {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct PipeView {
     pub router: String,
     pub producer: String,

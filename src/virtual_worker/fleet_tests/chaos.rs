@@ -40,6 +40,12 @@ fn spread(dice: &mut Dice, policy: Policy) -> Fleet {
     Fleet::spread(Spread { policy, max_fan_out: fan_out, ..Spread::scatter(parts) }, hosts)
 }
 
+/// Time for pipes to rest and close, with a look at what goes through them.
+fn let_time_pass(fleet: &mut Fleet, dice: &mut Dice) {
+    fleet.pass(Duration::from_secs(1 + 10 * dice.roll(2)));
+    fleet.measure_pipes();
+}
+
 /// Loads that make every decision likely, and time for parts to empty.
 fn let_loads_change(fleet: &mut Fleet, dice: &mut Dice) {
     fleet.pass(Duration::from_secs(dice.roll(12)));
@@ -132,8 +138,7 @@ fn play(seed: u64, deaths: bool, hangs: bool, policy: Policy) -> usize {
             18 => (Method::ConsumerPause, consumer, None),
             19 => (Method::ConsumerResume, consumer, None),
             20 => {
-                fleet.pass(Duration::from_secs(1 + 10 * dice.roll(2)));
-                fleet.measure_pipes();
+                let_time_pass(&mut fleet, &mut dice);
                 continue;
             }
             _ => {
