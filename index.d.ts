@@ -296,7 +296,7 @@ export interface PlacementRequest {
 export interface PlacementCandidate {
   name: string;
   reachable: boolean;
-  /** Whether its host means to leave. */
+  /** Whether its host means to leave. A function that returns it all the same is passed over. */
   draining: boolean;
   /** Whether it is in the app's region. */
   near: boolean;

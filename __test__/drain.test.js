@@ -100,10 +100,11 @@ class Agent {
     this.socket = socket;
   }
 
-  /** @param {string[]} args */
-  static async start(...args) {
+  /** @param {{ args?: string[], listen?: string }} [options] */
+  static async start({ args = [], listen } = {}) {
     const socket = path.join(folder, `admin-${agents.length}`);
     const agent = await AgentProcess.start({
+      listen,
       args: ['--max-workers', '4', '--admin-socket', socket, ...args],
     });
     const { url, adminSocket } = await agent.ready();
@@ -287,12 +288,26 @@ test('one that is told not to ends neither when it is empty nor at the deadline'
   expect(worker.closed).toBe(false);
 });
 
+test('a Worker that is wanted while the only agent is replaced waits for the next one', async () => {
+  const agent = await Agent.start();
+  const app = open();
+
+  (await createWorker(app)).close();
+  expect(await agent.drain().end()).toMatchObject({ status: 0 });
+  await agent.ended();
+  await until(() => app.state(agent.url) !== 'connected', 'the end of the session');
+  const wanted = createWorker(app);
+
+  await Agent.start({ listen: new URL(agent.url).host });
+  expect(homeOf(app, await wanted).url).toBe(agent.url);
+});
+
 describe('SIGTERM, where it drains first', () => {
   /**
    * @param {string} limit
    */
   async function draining(limit) {
-    const agent = await Agent.start('--drain-on-sigterm', limit);
+    const agent = await Agent.start({ args: ['--drain-on-sigterm', limit] });
     const app = open();
     const worker = await createWorker(app);
 

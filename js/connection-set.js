@@ -72,7 +72,10 @@ class ConnectionSet {
    * @param {Connection} connection
    */
   put(connection) {
-    unwrap(this.#core.add(JSON.stringify(settingsOf(connection)), this.#ask(connection)));
+    const glue = this.#glue(connection);
+
+    unwrap(this.#core.add(JSON.stringify(settingsOf(connection)), glue?.ask));
+    glue?.begin();
     this.#know(connection);
   }
 
@@ -137,7 +140,10 @@ class ConnectionSet {
     this.#know(connection);
     this.#joining.set(name, joining);
     try {
-      unwrap(this.#core.join(settings, this.#ask(connection), done));
+      const glue = this.#glue(connection);
+
+      unwrap(this.#core.join(settings, glue?.ask, done));
+      glue?.begin();
     } catch (error) {
       this.#joining.delete(name);
       this.#restore(name, before);
@@ -353,16 +359,10 @@ class ConnectionSet {
 
   /**
    * @param {Connection} connection
-   * @returns {((text: string) => string) | undefined} Whom the core asks for workers.
+   * @returns {UserGlue | undefined} What the core asks for workers.
    */
-  #ask(connection) {
-    if (connection instanceof BaseConnection) {
-      return undefined;
-    }
-
-    const glue = new UserGlue(connection, this.#core);
-
-    return (text) => glue.ask(text);
+  #glue(connection) {
+    return connection instanceof BaseConnection ? undefined : new UserGlue(connection, this.#core);
   }
 }
 

@@ -50,7 +50,7 @@ function findNativeDir() {
  * @property {() => string} connections
  * @property {() => string} states
  * @property {(wanted: boolean) => void} wantObjects
- * @property {(wanted: string) => Promise<string>} stats
+ * @property {(wanted: string, tell: (text: string) => void) => void} stats
  * @property {(request: string) => string} ticket
  * @property {(ticket: string) => string} settle
  * @property {(pid: number) => string} whereIs

@@ -22,7 +22,7 @@ const POLICIES = ['home', 'pack', 'leastLoaded', 'roundRobin', 'region', 'scatte
  * @typedef {object} PlacementCandidate
  * @property {string} name
  * @property {boolean} reachable
- * @property {boolean} draining Whether its host means to leave.
+ * @property {boolean} draining Whether its host means to leave: it cannot be chosen.
  * @property {boolean} near Whether it is in the app's region.
  * @property {number} cores
  * @property {number} cpu Cores that all mediasoup-workers there take now, such as 1.25.

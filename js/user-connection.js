@@ -160,7 +160,13 @@ class UserGlue {
   constructor(connection, core) {
     this.#connection = connection;
     this.#core = new WeakRef(core);
-    if (connection.load) {
+  }
+
+  /**
+   * The core has it: from now on it tells its load.
+   */
+  begin() {
+    if (this.#connection.load && !this.#closing) {
       this.#timer = setInterval(() => this.#measure(), LOAD_MS).unref();
     }
   }
@@ -171,7 +177,7 @@ class UserGlue {
    * @param {string} text
    * @returns {string}
    */
-  ask(text) {
+  ask = (text) => {
     const question = JSON.parse(text);
 
     switch (question.type) {
@@ -187,7 +193,7 @@ class UserGlue {
     }
 
     return '';
-  }
+  };
 
   /**
    * @param {{ id: number, request: WorkerRequest, input: number, output: number }} question
@@ -205,8 +211,7 @@ class UserGlue {
     this.#workers.set(id, { fromCore, toCore });
     Promise.resolve(request)
       .then((wanted) => this.#connection.spawn(wanted))
-      .then(checkChannel)
-      .then((channel) => this.#start(id, channel))
+      .then((channel) => this.#start(id, checked(channel)))
       .catch((error) => {
         this.#tell({ type: 'failed', id, message: `spawn() failed: ${words(error)}` });
         this.#forget(id);
@@ -293,13 +298,9 @@ class UserGlue {
     try {
       const { cpu = {}, others = [] } = this.#connection.load?.() ?? {};
       const thousandths = (/** @type {number} */ cores) => Math.max(0, Math.round(cores * 1000));
-      const own = Object.entries(cpu).map(([pid, cores]) => [pid, thousandths(cores)]);
+      const own = Object.entries(cpu).map(([pid, cores]) => [Number(pid), thousandths(cores)]);
 
-      this.#tell({
-        type: 'load',
-        own: Object.fromEntries(own),
-        others: others.map(thousandths),
-      });
+      this.#tell({ type: 'load', own, others: others.map(thousandths) });
     } catch (error) {
       this.#warn(`load() failed: ${words(error)}`);
     }
@@ -348,6 +349,22 @@ class UserGlue {
  * @param {WorkerChannel} channel
  * @returns {WorkerChannel}
  */
+function checked(channel) {
+  try {
+    checkChannel(channel);
+  } catch (error) {
+    // It may run all the same.
+    kill(channel, 'SIGKILL');
+    throw error;
+  }
+
+  return channel;
+}
+
+/**
+ * @param {WorkerChannel} channel
+ * @throws {TypeError} Naming what is missing.
+ */
 function checkChannel(channel) {
   const { pid, input, output, kill: ends, exited } = channel ?? {};
 
@@ -366,8 +383,6 @@ function checkChannel(channel) {
   if (typeof exited?.then !== 'function') {
     throw new TypeError('exited of what it gives must be a promise');
   }
-
-  return channel;
 }
 
 /**

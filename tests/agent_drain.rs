@@ -399,6 +399,23 @@ async fn an_agent_that_was_restarted_no_longer_drains() {
     heard(&connection, false).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_left_is_waited_for_like_any_other() {
+    let (workers, memory, connection) = pair();
+    connection.start();
+    agent(&memory).drain(order(None, true)).unwrap();
+    heard(&connection, true).await;
+    within(agent(&memory).drained()).await;
+    agent(&memory).stop();
+    heard(&connection, false).await;
+    let next = async {
+        sleep(Duration::from_secs(3)).await;
+        memory.server.replace(server(agent_options(), &workers));
+    };
+    let (link, ()) = tokio::join!(connection.spawn(request(&[])), next);
+    link.unwrap();
+}
+
 fn patient() -> RemoteOptions {
     RemoteOptions { session_timeout: None, ..remote_options() }
 }

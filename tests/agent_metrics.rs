@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use certificates::{Authority, Valid};
 use mediasoup_horizontal::{
-    agent::{Agent, AgentError, AgentOptions},
+    agent::{Agent, AgentError, AgentOptions, DrainOrder, Server},
     connection::{
         Connection, ConnectionState, Exit, SpawnError, WorkerCommand,
         remote::{RemoteConnection, RemoteOptions},
@@ -30,6 +30,7 @@ use tokio::{
 struct Watched {
     address: SocketAddr,
     metrics: SocketAddr,
+    server: Server,
     /// Dropped, the agent ends.
     stop: oneshot::Sender<()>,
 }
@@ -40,11 +41,12 @@ async fn agent(options: AgentOptions) -> (FakeWorkers, Watched) {
     let options = AgentOptions { listen: any.clone(), metrics: Some(any), ..options };
     let agent = Agent::bind(options, Arc::new(workers.clone())).await.unwrap();
     let (address, metrics) = (agent.address(), agent.metrics_address().unwrap());
+    let server = agent.server().clone();
     let (stop, stopped) = oneshot::channel();
     tokio::spawn(agent.run(async move {
         let _ = stopped.await;
     }));
-    (workers, Watched { address, metrics, stop })
+    (workers, Watched { address, metrics, server, stop })
 }
 
 fn controller(address: SocketAddr, token: &str) -> RemoteConnection {
@@ -150,6 +152,28 @@ async fn health_and_readiness_are_told_apart() {
     end_of(&mut link).await;
     // With the agent its watchers' address goes.
     within(async { while TcpStream::connect(agent.metrics).await.is_ok() {} }).await;
+}
+
+#[tokio::test]
+async fn a_drain_is_told_until_it_is_cancelled() {
+    let (_workers, agent) = agent(agent_options()).await;
+    assert!(!metrics(agent.metrics).await.contains_key("drain_left_seconds"));
+    let timeout = Some(Duration::from_secs(3600));
+    let order = DrainOrder { timeout, exit: false, reason: "a test".to_owned() };
+    agent.server.drain(order).unwrap();
+    let draining = (503, "the agent is draining\n".to_owned());
+    assert_eq!(get(agent.metrics, "/readyz").await, draining);
+    assert_eq!(get(agent.metrics, "/healthz").await.0, 200);
+    let now = metrics(agent.metrics).await;
+    assert_eq!((now["draining"], now["ready"]), (1.0, 0.0));
+    assert!((3000.0..=3600.0).contains(&now["drain_left_seconds"]), "{now:?}");
+    let remote = controller(agent.address, "good");
+    assert!(matches!(within(remote.spawn(request(&[]))).await, Err(SpawnError::Draining(_))));
+    let now = metrics(agent.metrics).await;
+    assert_eq!(now["workers_refused_total{reason=\"draining\"}"], 1.0);
+    assert!(agent.server.cancel_drain());
+    assert_eq!(get(agent.metrics, "/readyz").await.0, 200);
+    within(remote.spawn(request(&[]))).await.unwrap();
 }
 
 #[tokio::test]

@@ -189,6 +189,9 @@ async fn a_peer_that_acknowledges_nothing_ends_the_session() {
         socket.send(Message::text(serde_json::to_string(&reply).unwrap())).await.unwrap();
         // It reads everything and is not silent.
         while let Some(Ok(message)) = socket.next().await {
+            if let Message::Close(Some(frame)) = message {
+                return frame.reason.to_string();
+            }
             let Message::Binary(bytes) = message else { continue };
             let pinged = |frame| matches!(frame, Ok(Frame { body: Body::Ping(_), .. }));
             if !Frames::new(bytes).any(pinged) {
@@ -197,9 +200,10 @@ async fn a_peer_that_acknowledges_nothing_ends_the_session() {
             let mut ping = bytes::BytesMut::new();
             encode(&Frame::link(Body::Ping(1)), &mut ping);
             if socket.send(Message::Binary(ping.freeze())).await.is_err() {
-                return;
+                break;
             }
         }
+        panic!("it ended without a word");
     });
     let url = remote_options().url;
     let (link, _) = within(open(Box::new(near), &url, None, &hello())).await.unwrap();
@@ -217,8 +221,9 @@ async fn a_peer_that_acknowledges_nothing_ends_the_session() {
     assert!((5_000..10_000).contains(&bytes), "the second one waits: {bytes}");
     assert!((10..=12).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     assert!(lost.ends_session() && lost.goodbye().is_some());
-    assert!(!reading.is_finished(), "the other direction was fine");
-    peer.abort();
+    let told = within(peer).await.unwrap();
+    assert!(told.starts_with("the peer acknowledged nothing for 10s while"), "{told}");
+    assert!(within(reading).await.unwrap().is_err());
 }
 
 #[test]

@@ -131,11 +131,11 @@ test('a lost host is told once, and every Worker and call names it', async () =>
     opened.push(await workerOf(horizontal));
   }
   const { name: furtherUrl } = await horizontal.add(await further.url());
-  /** @type {Error[]} */
-  const deaths = [];
+  /** @type {Map<number, Error>} */
+  const deaths = new Map();
 
   for (const { worker } of opened) {
-    worker.on('died', (error) => deaths.push(error));
+    worker.on('died', (error) => deaths.set(worker.pid, error));
   }
   const [first] = /** @type {[Opened]} */ (/** @type {unknown} */ (opened));
   const router = await first.worker.createRouter();
@@ -148,13 +148,11 @@ test('a lost host is told once, and every Worker and call names it', async () =>
   expect((await call).message).toMatch(
     new RegExp(`^router\\.dump of Router ${router.id}: agent ${url}: .*nobody listens there`),
   );
-  for (const [index, { message, stack }] of deaths.entries()) {
-    const pid = opened[index]?.worker.pid;
-
+  for (const [pid, { message, stack }] of deaths) {
     expect(message).toMatch(`[pid:${pid}, code:1, signal:null]: agent ${url}: `);
     expect(stack).toMatch(message);
   }
-  expect(deaths).toHaveLength(3);
+  expect(deaths.size).toBe(3);
 
   const hints = () => errors.filter((line) => line.includes("emits 'died'"));
 

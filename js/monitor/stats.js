@@ -33,7 +33,7 @@ async function readStats(core, options = {}) {
   checkOptions(options);
   const { objects = false, bitrates = false } = options;
 
-  return unwrap(await core.stats(JSON.stringify({ objects, bitrates, metrics: false })));
+  return ask(core, { objects, bitrates, metrics: false });
 }
 
 /**
@@ -41,9 +41,19 @@ async function readStats(core, options = {}) {
  * @returns {Promise<string>}
  */
 async function readMetrics(core) {
-  const wanted = { objects: false, bitrates: false, metrics: true };
+  return ask(core, { objects: false, bitrates: false, metrics: true });
+}
 
-  return unwrap(await core.stats(JSON.stringify(wanted)));
+/**
+ * @param {NativeCore} core
+ * @param {object} wanted
+ * @returns {Promise<any>}
+ */
+async function ask(core, wanted) {
+  /** @type {string} */
+  const told = await new Promise((resolve) => core.stats(JSON.stringify(wanted), resolve));
+
+  return unwrap(told);
 }
 
 module.exports = { readMetrics, readStats };

@@ -1,3 +1,5 @@
+import type { Difference, ObjectEvent } from '../../index';
+
 /** What `horizontal.stats()` is to tell beside the rest. */
 export interface StatsOptions {
   /** Name every object, not only how many there are. */
@@ -16,7 +18,7 @@ export interface HorizontalStats {
   routers: RouterStats[];
   pipes: PipeStats[];
   /** With `{ objects: true }`. */
-  objects?: ObjectStats[];
+  objects?: ObjectEvent[];
   counters: HorizontalCounters;
 }
 
@@ -173,30 +175,6 @@ export interface PipeStats {
   bitrate: number | null;
 }
 
-/** An object of the app. */
-export interface ObjectStats {
-  kind:
-    | 'worker'
-    | 'webRtcServer'
-    | 'router'
-    | 'webRtcTransport'
-    | 'plainTransport'
-    | 'pipeTransport'
-    | 'directTransport'
-    | 'rtpObserver'
-    | 'producer'
-    | 'consumer'
-    | 'dataProducer'
-    | 'dataConsumer';
-  /** A Worker's is its `pid` as text. */
-  id: string;
-  connection: string | null;
-  /** `pid` of its Worker, as the app knows it. */
-  worker: number;
-  /** Id of its Router, where it is in one. */
-  router: string | null;
-}
-
 /** Counted since the Horizontal began. */
 export interface HorizontalCounters {
   /** Calls that mediasoup made, by method, such as `transport.produce`. */
@@ -218,7 +196,7 @@ export interface HorizontalCounters {
 /** What `horizontal.changes()` tells. */
 export type HorizontalChange =
   /** All there is. The first, and the next one after `missed`. */
-  | { type: 'snapshot'; stats: HorizontalStats & { objects: ObjectStats[] } }
+  | { type: 'snapshot'; stats: HorizontalStats & { objects: ObjectEvent[] } }
   /** So many changes got lost. A snapshot follows. */
   | { type: 'missed'; count: number }
   | { type: 'add' | 'delete' | 'connected' | 'reconnected'; connection: string }
@@ -231,10 +209,10 @@ export type HorizontalChange =
       type: 'incompatible';
       connection: string;
       message: string;
-      differences: { what: string; ours: string; theirs: string; why: string }[];
+      differences: Difference[];
     }
   | { type: 'draining'; connection: string; draining: boolean }
-  | ({ type: 'newobject' } & ObjectStats)
+  | ({ type: 'newobject' } & ObjectEvent)
   | ({
       type: 'closeobject';
       /**
@@ -242,4 +220,4 @@ export type HorizontalChange =
        * `died`: its Worker died. Null: it was closed.
        */
       reason: 'partlost' | 'died' | null;
-    } & ObjectStats);
+    } & ObjectEvent);

@@ -81,14 +81,14 @@ async fn converse(stream: TcpStream, server: Server) {
         let response = respond(request.method(), request.uri().path(), &server);
         async move { Ok::<_, Infallible>(response) }
     });
-    let served = http1::Builder::new()
+    let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .await;
-    if let Err(error) = served {
+    if let Err(error) = conversation {
         tracing::debug!(%error, "a watcher's connection failed");
     }
 }

@@ -33,8 +33,8 @@ impl Default for Limits {
         Self {
             workers_per_session: None,
             spawns_in_flight: 64,
-            spawns_per_second: 32,
-            spawn_burst: 128,
+            spawns_per_second: 100,
+            spawn_burst: 256,
             handshakes: 64,
             handshakes_per_address: 32,
             wrong_tokens: 30,

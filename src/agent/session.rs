@@ -325,7 +325,9 @@ async fn hear(link: Option<&mut Attached>) -> Result<Frame, LinkLost> {
         return std::future::pending().await;
     };
     tokio::select! {
-        // Cancel-safe: it only polls the writing task.
+        biased;
+        // Cancel-safe: it only polls the writing task. First, since it knows why it ends, and the
+        // reader only hears the peer's echo.
         lost = writer.lost() => Err(lost),
         // Cancel-safe, as `LinkReader::next` tells.
         frame = reader.next() => frame,

@@ -137,14 +137,21 @@ impl NativeCore {
     ) -> Result<(), Refused> {
         let made = self.make(connection, own)?;
         let core = self.core()?;
-        let Ok([connection]) = <[_; 1]>::try_from(made) else {
-            return Err("one connection at a time".to_owned().into());
-        };
-        core.join(connection, move |result| {
+        let tell = move |result: Result<(), JoinError>| {
             let text = answer(result.map_err(Refused::from));
             // A process that ends has nobody left to tell.
             let _ = done.call(text, ThreadsafeFunctionCallMode::NonBlocking);
-        });
+        };
+        match <[_; 1]>::try_from(made) {
+            Ok([connection]) => core.join(connection, tell),
+            // What stands for others is not waited for: they come by themselves.
+            Err(several) => {
+                for connection in several {
+                    core.add(connection);
+                }
+                tell(Ok(()));
+            }
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::core::Core;
 /// Told once. Not weak: a process that waits for this stays alive.
 pub type Told = ThreadsafeFunction<bool, (), bool, Status, false, false>;
 
-/// Tells on its own end at the latest, so that nobody waits for a core that is gone.
+/// Tells on its own end at the latest: a core that is gone has left everything.
 struct Teller(Option<Told>);
 
 impl Teller {
@@ -26,7 +26,7 @@ impl Teller {
 
 impl Drop for Teller {
     fn drop(&mut self) {
-        self.tell(false);
+        self.tell(true);
     }
 }
 
@@ -53,7 +53,7 @@ impl NativeCore {
     }
 
     /// Tells once: true as soon as nothing of this core is left on the connection of that name,
-    /// false if that was taken back, there is none, or the core is closed before.
+    /// which closing the core brings about too; false if that was taken back, or there is none.
     #[napi(catch_unwind)]
     pub fn drained(&self, name: String, told: Told) {
         let mut teller = Teller(Some(told));

@@ -13,14 +13,13 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use napi::bindgen_prelude::AsyncTask;
 use napi_derive::napi;
 use serde::{Deserialize, Serialize};
 
 use self::{
     events::EventFunction,
     placement::{AppFunction, PlacementFunction},
-    stats::StatsTask,
+    stats::StatsFunction,
 };
 use crate::{
     connection::user::UserConnection,
@@ -148,11 +147,11 @@ impl NativeCore {
         }
     }
 
-    /// What there is now. JSON in: what is wanted. A promise of JSON out: `{ok: the stats, or the
+    /// What there is now. JSON in: what is wanted, and who gets it, as JSON: `{ok: the stats, or the
     /// text of the metrics, error}`.
     #[napi(catch_unwind)]
-    pub fn stats(&self, wanted: String) -> AsyncTask<StatsTask> {
-        AsyncTask::new(StatsTask::new(self.core.as_ref(), &wanted))
+    pub fn stats(&self, wanted: String, tell: StatsFunction) {
+        stats::tell(self.core.as_ref(), &wanted, tell);
     }
 
     /// A ticket for the stub that is spawned next. JSON out: `{ok: ticket, error}`.

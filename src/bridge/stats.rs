@@ -1,11 +1,9 @@
 //! Stats for the app's JS, put together on the core's own thread.
 
-use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    time::Duration,
+use napi::{
+    Status,
+    threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode},
 };
-
-use napi::{Env, Task};
 use serde::Deserialize;
 
 use super::answer;
@@ -14,8 +12,9 @@ use crate::{
     monitor::metrics,
 };
 
-/// How long the core may take. It gives up by itself before that, unless its thread is held up.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// JSON text in, once. It keeps the process alive until then. A promise of napi's own would borrow
+/// the core meanwhile, and nobody could close it.
+pub type StatsFunction = ThreadsafeFunction<String, (), String, Status, false, false>;
 
 /// What JS asks for.
 #[derive(Deserialize)]
@@ -27,51 +26,42 @@ struct Asked {
     metrics: bool,
 }
 
-/// Waits for stats on a thread of Node's pool.
-pub struct StatsTask {
-    told: Result<Receiver<String>, String>,
-}
+/// Whoever waits. Dropped, it hears that the core is closed.
+struct Reply(Option<StatsFunction>);
 
-impl StatsTask {
-    pub fn new(core: Option<&Core>, asked: &str) -> Self {
-        Self { told: begin(core, asked) }
+impl Reply {
+    fn tell(mut self, text: String) {
+        self.call(text);
+    }
+
+    fn call(&mut self, text: String) {
+        if let Some(function) = self.0.take() {
+            function.call(text, ThreadsafeFunctionCallMode::NonBlocking);
+        }
     }
 }
 
-fn begin(core: Option<&Core>, asked: &str) -> Result<Receiver<String>, String> {
-    let core = core.ok_or(super::CLOSED)?;
-    let Asked { objects, bitrates, metrics } =
-        serde_json::from_str(asked).map_err(|error| format!("stats: {error}"))?;
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.call(answer::<(), _>(Err(super::CLOSED)));
+    }
+}
+
+/// Tells the stats as soon as they are there.
+pub fn tell(core: Option<&Core>, asked: &str, function: StatsFunction) {
+    let reply = Reply(Some(function));
+    let Some(core) = core else { return };
+    let Asked { objects, bitrates, metrics } = match serde_json::from_str(asked) {
+        Ok(asked) => asked,
+        Err(error) => return reply.tell(answer::<(), _>(Err(format!("stats: {error}")))),
+    };
     let stats = core.stats_later(Wanted { objects, bitrates });
-    let (tell, told) = channel();
     core.handle().spawn(async move {
         let stats = stats.await;
-        // The core may be closed by now.
-        let _ = tell.send(if metrics {
+        reply.tell(if metrics {
             answer(metrics::page(&stats).map_err(|error| format!("metrics: {error}")))
         } else {
             answer::<_, String>(Ok(stats))
         });
     });
-    Ok(told)
-}
-
-impl Task for StatsTask {
-    type Output = String;
-    type JsValue = String;
-
-    fn compute(&mut self) -> napi::Result<String> {
-        let told = match &self.told {
-            Ok(told) => told.recv_timeout(PATIENCE).map_err(|error| match error {
-                RecvTimeoutError::Disconnected => super::CLOSED.to_owned(),
-                RecvTimeoutError::Timeout => format!("the core did not answer within {PATIENCE:?}"),
-            }),
-            Err(why) => Err(why.clone()),
-        };
-        Ok(told.unwrap_or_else(|why| answer::<(), _>(Err(why))))
-    }
-
-    fn resolve(&mut self, _env: Env, output: String) -> napi::Result<String> {
-        Ok(output)
-    }
 }

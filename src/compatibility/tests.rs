@@ -4,9 +4,11 @@ const OURS: Ours<'_> =
     Ours { protocol: (1, 2), version: "3.27.1", schema: "aa", level: Level::Strict };
 
 type Offers<'a> = &'a [(&'a str, Option<&'a str>)];
+/// The version that fits, or what differs.
+type Outcome = Result<String, Vec<&'static str>>;
 
 /// What differs, as the names of it, or the version that fits.
-fn outcome(level: Level, offers: Offers<'_>) -> Result<String, Vec<&'static str>> {
+fn outcome(level: Level, offers: Offers<'_>) -> Outcome {
     let offers: Vec<Offer<'_>> =
         offers.iter().map(|(version, schema)| Offer { version, schema: *schema }).collect();
     let theirs = Theirs { protocol: Some(1), features: None, offers: &offers };
@@ -19,7 +21,7 @@ fn outcome(level: Level, offers: Offers<'_>) -> Result<String, Vec<&'static str>
 fn offers_at_every_level() {
     let (version, schema, pipes) = ("mediasoup version", "channel schema", "pipes");
     let fits = |version: &str| Ok(version.to_owned());
-    let table: [(Offers<'_>, [Result<String, Vec<&str>>; 3]); 9] = [
+    let table: [(Offers<'_>, [Outcome; 3]); 9] = [
         (&[("3.27.1", Some("aa"))], [fits("3.27.1"), fits("3.27.1"), fits("3.27.1")]),
         // Its own version's worker needs no manifest.
         (&[("3.27.1", None)], [fits("3.27.1"), fits("3.27.1"), fits("3.27.1")]),

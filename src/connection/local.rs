@@ -75,18 +75,13 @@ impl LocalConnection {
     }
 
     fn binary(&self, request: &SpawnRequest) -> Result<WorkerBinary, SpawnError> {
-        match &request.worker_bin {
-            // The app's own choice is run as it is, as mediasoup does.
-            Some(path) => Ok(WorkerBinary {
-                path: path.clone(),
-                version: request.version.clone(),
-                schema: None,
-            }),
-            None => {
-                let version = self.options.version.as_ref().unwrap_or(&request.version);
-                self.options.binaries.find(version)
-            }
+        // The app's own choice is run as it is, as mediasoup does.
+        if let Some(path) = &request.worker_bin {
+            let (path, version) = (path.clone(), request.version.clone());
+            return Ok(WorkerBinary { path, version, schema: None });
         }
+        let version = self.options.version.as_ref().unwrap_or(&request.version);
+        self.options.binaries.find(version)
     }
 
     fn start(&self, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {

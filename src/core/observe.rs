@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -19,7 +22,7 @@ use super::{
     relay::{QUESTIONS, Question, Report, Tell, Watch},
 };
 use crate::{
-    connection::{Exit, HostLoad},
+    connection::HostLoad,
     monitor::{
         Event, EventSink, Kind, Object, Reason, Tally,
         stats::{ConnectionStats, Stats, WorkerSnapshot},
@@ -63,7 +66,7 @@ pub struct Attended {
     tally: Arc<Tally>,
     /// Who hears of its end.
     told: Option<(EventSink, Object)>,
-    reason: Option<Reason>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Attended {
@@ -71,16 +74,6 @@ impl Attended {
         self.told = Some((events, worker));
         self
     }
-
-    /// The Worker is gone.
-    pub fn ended(mut self, exit: &Exit) {
-        self.reason = died(exit).then_some(Reason::Died);
-    }
-}
-
-/// Whether that is the end of a Worker that nobody closed.
-pub fn died(exit: &Exit) -> bool {
-    *exit != Exit::Code(0)
 }
 
 /// What is told of a change.
@@ -106,8 +99,10 @@ impl Observed {
         self.tally.worker_started();
         let tally = Arc::clone(&self.tally);
         let seats = Arc::downgrade(&self.seats);
-        let watch = Watch { questions, tally: Arc::clone(&tally), tell };
-        (Attended { seats, pid, seat, tally, told: None, reason: None }, watch)
+        let closed = Arc::<AtomicBool>::default();
+        let watch =
+            Watch { questions, tally: Arc::clone(&tally), tell, closed: Arc::clone(&closed) };
+        (Attended { seats, pid, seat, tally, told: None, closed }, watch)
     }
 
     fn seats(&self) -> BTreeMap<u32, Arc<Seat>> {
@@ -119,7 +114,8 @@ impl Drop for Attended {
     fn drop(&mut self) {
         self.tally.worker_ended();
         if let Some((events, object)) = self.told.take().filter(|(sink, _)| sink.wants_objects()) {
-            events.emit(Event::CloseObject { object, reason: self.reason });
+            let reason = (!self.closed.load(Relaxed)).then_some(Reason::Died);
+            events.emit(Event::CloseObject { object, reason });
         }
         let Some(seats) = self.seats.upgrade() else { return };
         let mut seats = seats.lock();

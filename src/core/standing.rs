@@ -102,6 +102,7 @@ pub async fn tell(connection: Arc<dyn Connection>, events: EventSink) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compatibility::{Aspect, Difference};
 
     fn standing() -> Standing {
         Standing { name: "ws://a".to_owned(), ..Standing::default() }
@@ -126,6 +127,19 @@ mod tests {
         };
         let refused =
             Some(Event::Refused { connection: connection(), message: "who are you".to_owned() });
+        let differences = vec![Difference {
+            what: Aspect::Workers,
+            ours: "one".to_owned(),
+            theirs: "none".to_owned(),
+            why: Aspect::Workers.why(),
+        }];
+        let why = Incompatibility::new("ws://a", differences.clone());
+        let incompatible = Some(Event::Incompatible {
+            connection: connection(),
+            message: why.message.clone(),
+            differences,
+        });
+        let misfit = Some(SpawnError::Incompatible(why));
         let back = || Some(Event::Reconnected { connection: connection() });
         for (step, (state, problem, told)) in [
             (Connecting, None, None),
@@ -141,6 +155,8 @@ mod tests {
             (Connected, None, None),
             (Refused, unauthorized.clone(), refused),
             (Refused, unauthorized, None),
+            (Refused, misfit.clone(), incompatible.clone()),
+            (Refused, misfit, None),
             (Disconnected, None, disconnected("")),
             (Connected, None, back()),
             (Closed, None, None),

@@ -234,7 +234,7 @@ async fn run_in_place(
     }
     drop((input, output, stream));
     let _registered = core.register(pid, &place.connection.name());
-    let (attended, watch) = core.attend(pid, &place.connection.name());
+    let (_attended, watch) = core.attend(pid, &place.connection.name());
     let _measured = place.connection.runs_in_place(pid);
     let home = part_source::opened(link, place);
     // The stub is the worker now and could not outlive it, as a Worker of several parts may.
@@ -246,7 +246,7 @@ async fn run_in_place(
     let (stdio, _) = queue::bounded(relay::STDIO_LIMIT);
     let ends =
         Ends { library, machine, home, source: None, control, stdio, local_pids: None, watch };
-    attended.ended(&relay::run(ends).await);
+    relay::run(ends).await;
     drop(guard);
 }
 
@@ -295,7 +295,7 @@ async fn run_linked(
     let local_pids = Some(local_pids);
     let ends = Ends { library, machine, home, source, control, stdio, local_pids, watch };
     let exit = relay::run(ends).await;
-    attended.ended(&exit);
+    drop(attended);
     // The relay's end closed the channel and the queue of texts: the stub may say how it ended.
     if let Ok(mut writer) = writing.await {
         let why = match &exit {

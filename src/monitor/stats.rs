@@ -154,7 +154,7 @@ pub struct PipeStats {
 pub struct ObjectStats {
     pub kind: Kind,
     pub id: String,
-    pub connection: Option<String>,
+    pub connection: String,
     pub worker: u32,
     pub router: Option<String>,
 }
@@ -322,6 +322,7 @@ impl Stats {
             }
         });
         let parts = parts.collect();
+        let home = connection.clone();
         self.workers.push(WorkerStats {
             pid: worker,
             connection,
@@ -355,14 +356,15 @@ impl Stats {
             objects.push(ObjectStats {
                 kind: Kind::Worker,
                 id: worker.to_string(),
-                connection: self.workers.last().map(|worker| worker.connection.clone()),
+                connection: home,
                 worker,
                 router: None,
             });
             objects.extend(census.objects.into_iter().map(|object| ObjectStats {
                 kind: Kind::of(object.kind, object.transport),
                 id: object.id,
-                connection: place(&object.part).connection,
+                // A worker that has made an object runs somewhere.
+                connection: place(&object.part).connection.unwrap_or_default(),
                 worker,
                 router: object.router,
             }));

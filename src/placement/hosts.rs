@@ -261,6 +261,20 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_drains_is_chosen_by_no_policy() {
+        for (name, policy) in Policy::NAMED {
+            let best = Candidate { near: true, ..draining() };
+            let only = [Candidate { has_home: true, parts: 1, ..best }];
+            for candidates in [&[best, free()][..], &[best, busy(7999)], &[home(best), free()]] {
+                assert_eq!(home_order(policy, candidates), [1], "{name}");
+                assert_eq!(part_order(policy, candidates, false), [1], "{name}");
+            }
+            assert!(home_order(policy, &only).is_empty(), "{name}");
+            assert!(part_order(policy, &only, false).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
     fn finds_room_for_parts_by_the_table() {
         use Policy::{LeastLoaded, Pack, Region, RoundRobin};
         let full = || candidate(0, Some((8, 8)));

@@ -188,7 +188,11 @@ impl VirtualWorker {
             }
             Place::Gather(id) => {
                 // The others' answers will do, if there are any.
-                self.pass_over(part, timeout, out);
+                for part in self.gathers.left_of(id) {
+                    if !self.parts.is_cut_off(part) {
+                        self.pass_over(part, timeout, out);
+                    }
+                }
                 if let Some((method, handler)) = self.gathers.give_up(id) {
                     let text = self.on_part(part, method, &handler, &why);
                     refuse(library_id, &text, out);

@@ -102,6 +102,11 @@ impl VirtualWorker {
         }
     }
 
+    /// Whether the app has closed it.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     /// The virtual worker ends, and with it all that is left.
     pub fn end_objects(&mut self, reason: CloseReason) {
         let roots = [ObjectKind::Router, ObjectKind::WebRtcServer];

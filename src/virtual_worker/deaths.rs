@@ -1,6 +1,6 @@
 //! A worker behind a virtual worker is gone.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use channel_schema::fbs::{
     notification::{Body, Event},
@@ -82,7 +82,7 @@ impl VirtualWorker {
         self.drop_pairs_of(part, &gone, &mut again, out);
         if part == self.home {
             let open = self.parts.open();
-            self.home = self.parts.up_or(open.first().copied().unwrap_or(part));
+            self.home = self.staying_or(open.first().copied().unwrap_or(part));
         }
         self.move_owned(part, out);
         self.lose_objects(part, &gone, out);
@@ -237,22 +237,32 @@ impl VirtualWorker {
             match kind {
                 ObjectKind::Router => {
                     let parts = self.facts.routers.get(&id).map(|facts| &facts.parts);
-                    let other = parts.and_then(|parts| parts.first().copied());
-                    let owner = self.parts.up_or(self.home);
-                    let owner = other.unwrap_or(owner);
+                    let owner = self.heir(parts);
                     self.objects.move_one(&id, owner);
                     self.spread_router(&id, owner, out);
                 }
                 ObjectKind::WebRtcServer => {
                     let parts = self.facts.servers.get(&id).map(|facts| &facts.parts);
-                    let other = parts.and_then(|parts| parts.first().copied());
-                    let owner = self.parts.up_or(self.home);
-                    let owner = other.unwrap_or(owner);
+                    let owner = self.heir(parts);
                     self.objects.move_one(&id, owner);
                     self.replicate(&id, owner, out);
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Whose a Router or server is that lives on these parts and lost its owner: the home's if it is
+    /// there, so that other parts may go once they are empty.
+    fn heir(&self, parts: Option<&BTreeSet<PartId>>) -> PartId {
+        let home = self.staying_or(self.home);
+        match parts {
+            Some(parts) if parts.contains(&home) => home,
+            Some(parts) => {
+                let stays = parts.iter().find(|part| !self.growth.drains(**part));
+                stays.or(parts.first()).copied().unwrap_or(home)
+            }
+            None => home,
         }
     }
 

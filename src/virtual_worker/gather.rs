@@ -42,6 +42,11 @@ impl Gathers {
         self.by_id.iter().map(|(id, one)| (*id, one.library_id, one.left.iter().copied()))
     }
 
+    /// The parts that one waits for.
+    pub fn left_of(&self, id: u64) -> Vec<PartId> {
+        self.by_id.get(&id).into_iter().flat_map(|gather| &gather.left).copied().collect()
+    }
+
     /// Forgets one. Tells what was called.
     pub fn give_up(&mut self, id: u64) -> Option<(Method, String)> {
         self.by_id.remove(&id).map(|gather| (gather.method, gather.handler))

@@ -171,7 +171,7 @@ impl VirtualWorker {
     }
 
     /// That part unless its host means to leave, then another one if there is one that stays.
-    fn staying_or(&self, part: PartId) -> PartId {
+    pub(super) fn staying_or(&self, part: PartId) -> PartId {
         let stays = |part: &PartId| self.parts.is_up(*part) && !self.growth.drains(*part);
         if stays(&part) {
             return part;

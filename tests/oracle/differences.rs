@@ -30,6 +30,8 @@ pub enum Match {
     CrossedEvent { event: String },
     /// A call that was under way when a part was lost.
     AnyCallAtALoss,
+    /// The reason why a lost object is not found goes on with what became of it.
+    WhatBecameOfIt,
     /// A call that was under way together with a close of what it needs may end either way.
     Race { call: String },
 }
@@ -67,6 +69,14 @@ impl Differences {
 
     pub fn at_loss(&self) -> bool {
         self.any(|one| matches!(one, Match::AnyCallAtALoss))
+    }
+
+    /// Whether that is the same refusal, with what became of the object.
+    pub fn became(&self, plain: &str, ours: &str) -> bool {
+        let told = ours.strip_prefix(plain);
+        self.any(|one| matches!(one, Match::WhatBecameOfIt))
+            && plain.starts_with("Channel request handler with ID ")
+            && told.is_some_and(|told| told.starts_with(": its mediasoup-worker "))
     }
 
     pub fn race(&self, name: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The operator's end of the admin socket: `agent drain` and `agent status`.
 
 use std::{
+    fmt::{self, Write as _},
     io::{self, Write},
     path::{Path, PathBuf},
     time::Duration,
@@ -107,7 +108,7 @@ pub async fn drain(args: DrainArgs, out: &mut impl Write) -> Result<u8, AdminErr
             Event::Draining if !no_wait => {}
             Event::Deadline => return Ok(DEADLINE),
             Event::Cancelled if !cancel => return Ok(CANCELLED),
-            Event::Closing => return Err(agent.problem("it ends before all of its workers have")),
+            Event::Closing => return Err(agent.problem(&"it ends before all of its workers have")),
             _ => return Ok(0),
         }
     }
@@ -147,17 +148,17 @@ impl Conversation {
         Err(AdminError::Nobody(paths))
     }
 
-    fn problem(&self, problem: impl ToString) -> AdminError {
+    fn problem(&self, problem: &dyn fmt::Display) -> AdminError {
         AdminError::Agent { path: self.path.clone(), problem: problem.to_string() }
     }
 
     async fn ask(&mut self, request: &Request) -> Result<(), AdminError> {
-        let mut line = serde_json::to_vec(request).map_err(|error| self.problem(error))?;
+        let mut line = serde_json::to_vec(request).map_err(|error| self.problem(&error))?;
         line.push(b'\n');
         let written = self.stream.get_mut().get_mut().write_all(&line);
         let written = timeout(PATIENCE, written).await;
         // An agent that refuses has said so already, and reads no more.
-        let _ = written.map_err(|_| self.problem("it does not listen"))?;
+        let _ = written.map_err(|_| self.problem(&"it does not listen"))?;
         Ok(())
     }
 
@@ -166,14 +167,14 @@ impl Conversation {
         let mut line = Vec::new();
         self.stream.get_mut().set_limit(ANSWER_MAX);
         match timeout(PATIENCE, self.stream.read_until(b'\n', &mut line)).await {
-            Err(_) => return Err(self.problem(format!("it has said nothing for {PATIENCE:?}"))),
-            Ok(Err(error)) => return Err(self.problem(error)),
+            Err(_) => return Err(self.problem(&format!("it has said nothing for {PATIENCE:?}"))),
+            Ok(Err(error)) => return Err(self.problem(&error)),
             Ok(Ok(_)) if line.last() != Some(&b'\n') => {
-                return Err(self.problem("it ended before it had answered"));
+                return Err(self.problem(&"it ended before it had answered"));
             }
             Ok(Ok(_)) => {}
         }
-        let answer: Answer = serde_json::from_slice(&line).map_err(|error| self.problem(error))?;
+        let answer: Answer = serde_json::from_slice(&line).map_err(|error| self.problem(&error))?;
         match (answer.event, &answer.message) {
             (Event::Error, Some(message)) => Err(self.problem(message)),
             _ => Ok((answer, line)),
@@ -198,14 +199,14 @@ fn describe(status: &Status) -> String {
     if let Some(drain) = &status.draining {
         let left = drain.left_ms.map_or("no deadline".to_owned(), |ms| seconds(ms) + " left");
         let then = if drain.exit { "then it ends" } else { "and it stays" };
-        text += &format!(" for {}, {left}, {then} ({})", seconds(drain.for_ms), drain.reason);
+        let _ = write!(text, " for {}, {left}, {then} ({})", seconds(drain.for_ms), drain.reason);
     }
-    text += &format!("\n{} of {} workers", status.workers, status.max_workers);
+    let _ = write!(text, "\n{} of {} workers", status.workers, status.max_workers);
     for SessionStatus { session, controller, peer, linked, age_ms, workers } in &status.sessions {
-        text += &format!("\nsession {session}");
+        let _ = write!(text, "\nsession {session}");
         match (controller, peer) {
             (Some(controller), Some(peer)) => {
-                text += &format!(" of {} from {peer}", controller.escape_debug());
+                let _ = write!(text, " of {} from {peer}", controller.escape_debug());
             }
             _ => text += " is over",
         }
@@ -215,11 +216,11 @@ fn describe(status: &Status) -> String {
             let pid = pid.map_or("starting".to_owned(), |pid| format!("pid {pid}"));
             let cpu =
                 cpu.map_or(String::new(), |cpu| format!(", {}.{} % of a core", cpu / 10, cpu % 10));
-            text += &format!("\n  {pid}, {} old{cpu}", seconds(*age_ms));
+            let _ = write!(text, "\n  {pid}, {} old{cpu}", seconds(*age_ms));
         }
     }
     if status.unlisted > 0 {
-        text += &format!("\n  and {} more workers", status.unlisted);
+        let _ = write!(text, "\n  and {} more workers", status.unlisted);
     }
     text + "\n"
 }

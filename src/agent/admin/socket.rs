@@ -14,6 +14,8 @@ use tokio::net::UnixListener;
 /// Where the user's programs keep their sockets, on systems that say so.
 const RUNTIME_FOLDER: &str = "XDG_RUNTIME_DIR";
 const FOLDER: &str = "mediasoup-horizontal";
+/// What anybody but the owner may do.
+const OTHERS: u32 = 0o077;
 /// How often another agent may take its leave while this one looks.
 const ATTEMPTS: usize = 8;
 
@@ -36,7 +38,7 @@ pub struct AdminSocket {
     pub(super) listener: UnixListener,
     path: PathBuf,
     /// Held while the socket is ours: a system that ends a process lets go of it.
-    lock: Lock,
+    _lock: Lock,
 }
 
 #[derive(Debug)]
@@ -85,7 +87,7 @@ impl AdminSocket {
             Err(error) => return Err(failed(error)),
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        let socket = Self { listener, path: path.to_owned(), lock };
+        let socket = Self { listener, path: path.to_owned(), _lock: lock };
         // Whoever was quicker is asked who they are, as everybody is.
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
         Ok(socket)
@@ -98,9 +100,15 @@ impl AdminSocket {
 
 impl Drop for AdminSocket {
     fn drop(&mut self) {
-        // The lock comes last: whoever waits for it finds no socket.
+        // While it is locked: the next one's socket may have the same path.
         let _ = fs::remove_file(&self.path);
-        let _ = fs::remove_file(&self.lock.path);
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It is let go after this, and whoever locks the file then sees that it is no longer there.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -148,7 +156,7 @@ fn own_folder(path: &Path) -> Result<(), AdminSocketError> {
     }
     let found = fs::symlink_metadata(folder).map_err(failed)?;
     let own = found.uid() == nix::unistd::geteuid().as_raw();
-    if found.is_dir() && own && found.mode() & 0o077 == 0 {
+    if found.is_dir() && own && found.mode() & OTHERS == 0 {
         Ok(())
     } else {
         Err(AdminSocketError::Shared(folder.to_owned()))
@@ -196,6 +204,7 @@ mod tests {
         let error = AdminSocket::open(&path).unwrap_err().to_string();
         assert!(error.ends_with("is there and no socket: it is not replaced by the admin socket"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nor is anything added");
         let missing = folder.path().join("missing/admin");
         let error = AdminSocket::open(&missing).unwrap_err().to_string();
         assert!(error.contains("missing/admin"), "{error}");

@@ -209,6 +209,8 @@ impl Manager {
     fn bury(&mut self, mut session: Session, reason: &str) {
         self.shared.history.session_lost();
         self.shared.session_lost(reason);
+        // Whoever comes next there is another one.
+        self.shared.set_draining(false);
         let error = SpawnError::Unreachable(reason.to_owned());
         for spawn in session.lose(reason) {
             if spawn.second {
@@ -315,6 +317,7 @@ impl Manager {
         let reason = format!("agent {url}: {lost}");
         tracing::warn!(reason, "the session is lost");
         self.shared.history.session_lost();
+        self.shared.set_draining(false);
         self.shared.state.send_replace(ConnectionState::Disconnected);
         self.shared.session_lost(&reason);
         session.end(&reason);

@@ -115,15 +115,17 @@ impl Session {
         self.workers.link_is_up();
         let lost = loop {
             tokio::select! {
+                biased;
                 // Cancel-safe: the watch keeps its value.
                 () = told(closed) => break None,
+                // Cancel-safe: it only polls the writing task. Before the reader, which only hears
+                // the peer's echo of what the writer knows.
+                lost = link.writer.lost() => break Some(lost),
                 // Cancel-safe: the channel keeps what was not received.
                 spawn = commands.recv() => match spawn {
                     Some(spawn) => self.workers.spawn(spawn),
                     None => break None,
                 },
-                // Cancel-safe: it only polls the writing task.
-                lost = link.writer.lost() => break Some(lost),
                 // Cancel-safe, as `LinkReader::next` tells.
                 frame = link.reader.next() => match frame {
                     Ok(frame) => match self.receive(frame).await {

@@ -49,6 +49,11 @@ pub trait Machine {
         Vec::new()
     }
 
+    /// Whether the app has closed it.
+    fn is_closing(&self) -> bool {
+        false
+    }
+
     /// It ends, and with it all objects that are left.
     fn end_objects(&mut self, _reason: CloseReason) {}
 
@@ -117,6 +122,10 @@ impl Machine for VirtualWorker {
 
     fn take_changes(&mut self) -> Vec<ObjectChange> {
         Self::take_changes(self)
+    }
+
+    fn is_closing(&self) -> bool {
+        Self::is_closing(self)
     }
 
     fn end_objects(&mut self, reason: CloseReason) {

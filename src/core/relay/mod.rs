@@ -8,7 +8,12 @@ mod parts;
 mod tests;
 mod watching;
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
@@ -121,6 +126,7 @@ struct Relay<M> {
     local_pids: Option<watch::Sender<Vec<u32>>>,
     tally: Arc<Tally>,
     tell: Option<Tell>,
+    closed: Arc<AtomicBool>,
     /// Where each part lives or lived.
     connections: HashMap<PartId, String>,
     /// Those who wait for what goes through the pipes.
@@ -130,7 +136,7 @@ struct Relay<M> {
 /// Runs until the virtual worker is gone and everything it said is with the library.
 pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
     let Ends { library, machine, home, source, mut control, stdio, local_pids, watch } = ends;
-    let Watch { mut questions, tally, tell } = watch;
+    let Watch { mut questions, tally, tell, closed } = watch;
     let connections = HashMap::from([(machine.home(), home.host.key.clone())]);
     let mut relay = Relay {
         library,
@@ -149,6 +155,7 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
         local_pids,
         tally,
         tell,
+        closed,
         connections,
         measuring: Vec::new(),
     };
@@ -212,7 +219,7 @@ pub async fn run<M: Machine>(ends: Ends<M>) -> Exit {
             }
         };
         if let Some(exit) = ended {
-            relay.tell_ends(&exit);
+            relay.tell_ends();
             relay.last_words().await;
             return exit;
         }
@@ -467,7 +474,7 @@ impl<M: Machine> Relay<M> {
 
     /// Nobody waits for this virtual worker any more: kills its workers and sees them gone.
     async fn abandon(mut self) -> Exit {
-        self.tell_ends(&Exit::Signal(SIGKILL));
+        self.tell_ends();
         self.parts.remove_opening();
         let leader = self.parts.leader();
         for part in self.parts.ids() {
@@ -507,7 +514,7 @@ async fn turned(drains: &mut Option<watch::Receiver<()>>) {
         // Nobody will turn it any more.
         *drains = None;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn in_words(exit: &Exit) -> String {

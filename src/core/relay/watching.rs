@@ -1,12 +1,14 @@
 //! How a relay is looked at from outside while it is at work.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Machine, Relay};
 use crate::{
-    connection::Exit,
     monitor::Tally,
     virtual_worker::{Census, CloseReason, ObjectChange, PartId},
 };
@@ -56,13 +58,15 @@ pub struct Watch {
     pub questions: mpsc::Receiver<Question>,
     pub tally: Arc<Tally>,
     pub tell: Option<Tell>,
+    /// Set if it is the app that ends the Worker.
+    pub closed: Arc<AtomicBool>,
 }
 
 impl Watch {
     /// Nobody looks.
     pub fn nobody() -> Self {
         let (_, questions) = mpsc::channel(1);
-        Self { questions, tally: Arc::default(), tell: None }
+        Self { questions, tally: Arc::default(), tell: None, closed: Arc::default() }
     }
 }
 
@@ -110,8 +114,9 @@ impl<M: Machine> Relay<M> {
     }
 
     /// The virtual worker is gone, and with it all that is left.
-    pub(super) fn tell_ends(&mut self, exit: &Exit) {
-        let closed = *exit == Exit::Code(0);
+    pub(super) fn tell_ends(&mut self) {
+        let closed = self.machine.is_closing();
+        self.closed.store(closed, Relaxed);
         let reason = if closed { CloseReason::Closed } else { CloseReason::WorkerGone };
         self.machine.end_objects(reason);
         self.tell_changes();

@@ -249,6 +249,21 @@ fn answers_of_several_do_without_the_one_that_hangs() {
 }
 
 #[test]
+fn one_that_answers_is_enough() {
+    let mut fleet = room();
+    fleet.held.extend([FAR, PartId(2)]);
+    let dump = fleet.ask(Method::RouterDump, "r", None);
+    fleet.wait(LONG);
+    let Some(Ok(Some(response::Body::RouterDumpResponse(dump)))) = fleet.answer(dump) else {
+        panic!("a dump")
+    };
+    assert_eq!(dump.transport_ids.len(), 3);
+    fleet.held.clear();
+    fleet.settle();
+    ends_clean(fleet);
+}
+
+#[test]
 fn where_all_hang_a_view_of_all_ends_with_an_error() {
     let mut fleet = room();
     for part in 0..3 {

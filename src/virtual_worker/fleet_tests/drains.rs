@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     channel::method::Method,
-    virtual_worker::{PartId, PartLoad, Spread},
+    virtual_worker::{Fate, PartId, PartLoad, Spread},
 };
 
 impl Fleet {
@@ -95,6 +95,17 @@ fn the_home_stays_with_its_worker() {
         fleet.drain(part, true);
     }
     assert_eq!(fleet.place("last"), HOME, "where all leave, nobody is better");
+    thrift::end(fleet);
+}
+
+#[test]
+fn the_next_home_is_one_that_stays() {
+    let mut fleet = scattered();
+    fleet.drain(P1, true);
+    assert_eq!(fleet.kill(HOME), Fate::LivesOn);
+    fleet.ok(Method::RouterCloseTransport, "r", bodies::close_transport("w0"));
+    fleet.wait(Duration::from_secs(4));
+    assert_eq!(fleet.closed, [P1], "part 2 is the home now");
     thrift::end(fleet);
 }
 

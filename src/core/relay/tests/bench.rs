@@ -109,7 +109,7 @@ pub enum Plan {
 }
 
 struct Plans {
-    plans: Mutex<VecDeque<Plan>>,
+    next: Mutex<VecDeque<Plan>>,
     taken: Mutex<Vec<Vec<String>>>,
     drains: watch::Sender<()>,
 }
@@ -121,7 +121,7 @@ impl PartSource for Plans {
 
     fn open(&self, taken: &[String], _: Wish) -> BoxFuture<'static, Result<Opened, String>> {
         self.taken.lock().push(taken.to_vec());
-        let plan = self.plans.lock().pop_front();
+        let plan = self.next.lock().pop_front();
         Box::pin(async {
             match plan {
                 Some(Plan::After(delay, opened)) => {
@@ -259,7 +259,7 @@ impl Bench {
         let (stdio, _) = queue::bounded(STDIO_LIMIT);
         let (pids, local_pids) = watch::channel(Vec::new());
         let source = Arc::new(Plans {
-            plans: Mutex::new(plans.into()),
+            next: Mutex::new(plans.into()),
             taken: Mutex::default(),
             drains: watch::Sender::new(()),
         });
