@@ -8,7 +8,7 @@ const os = require('node:os');
 const path = require('node:path');
 
 const ROOT = path.join(__dirname, '..');
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 120_000;
 const MODULES = path.join(ROOT, 'node_modules');
 
 /** What an app does, and what it prints then. */

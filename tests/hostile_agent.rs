@@ -225,7 +225,13 @@ fn breaches() -> Vec<(Vec<u8>, &'static str)> {
     let spawned = || Body::Spawned(Spawned { pid: 1 });
     let load = |count| {
         let own = (1..=count).map(|handle| (handle, u32::MAX)).collect();
-        Frame::link(Body::Load(LoadReport { workers: 1, max_workers: 1, own, others: vec![], draining: false }))
+        Frame::link(Body::Load(LoadReport {
+            workers: 1,
+            max_workers: 1,
+            own,
+            others: vec![],
+            draining: false,
+        }))
     };
     vec![
         (binary(&[255; 40]), "unknown kind 255"),
@@ -308,7 +314,8 @@ async fn what_an_agent_claims_is_taken_for_what_it_is() {
     let mut link = within(asking).await.unwrap();
     let own = (1..2000).map(|handle| (handle, u32::MAX)).collect();
     let others = vec![u32::MAX; 1000];
-    let report = LoadReport { workers: usize::MAX, max_workers: usize::MAX, own, others, draining: true };
+    let report =
+        LoadReport { workers: usize::MAX, max_workers: usize::MAX, own, others, draining: true };
     let before = Instant::now();
     socket
         .send(frames(&[

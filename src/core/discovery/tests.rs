@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+use std::collections::VecDeque;
+
 use tokio::sync::watch;
 
 use super::*;
@@ -39,6 +41,8 @@ struct World {
     core: Core,
     answers: watch::Sender<Result<Vec<u8>, String>>,
     events: EventStream,
+    /// Told, and not taken yet.
+    news: VecDeque<String>,
     looks: watch::Receiver<usize>,
 }
 
@@ -61,7 +65,7 @@ impl World {
         let pace = Pace { every: ms, retry: ms, limit: WITHIN };
         let url = AgentsUrl::parse(URL).unwrap().unwrap();
         core.discover_by(url, Arc::new(resolver), pace, make);
-        Self { core, answers, events, looks }
+        Self { core, answers, events, news: VecDeque::new(), looks }
     }
 
     fn answer(&self, found: &[u8]) {
@@ -79,13 +83,15 @@ impl World {
     /// Waits for the next news of the set.
     async fn told(&mut self) -> String {
         loop {
-            for event in timeout(WITHIN, self.events.next()).await.expect("no event") {
-                match event {
-                    Event::Add { connection } => return format!("+ {connection}"),
-                    Event::Delete { connection } => return format!("- {connection}"),
-                    _ => {}
-                }
+            if let Some(news) = self.news.pop_front() {
+                return news;
             }
+            let events = timeout(WITHIN, self.events.next()).await.expect("no event");
+            self.news.extend(events.into_iter().filter_map(|event| match event {
+                Event::Add { connection } => Some(format!("+ {connection}")),
+                Event::Delete { connection } => Some(format!("- {connection}")),
+                _ => None,
+            }));
         }
     }
 
