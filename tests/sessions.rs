@@ -153,7 +153,10 @@ async fn links_that_are_lost_as_soon_as_they_are_there_become_rare() {
         assert!(matches!(within(link.events.recv()).await, Some(WorkerEvent::LinkUp)));
         waits.push(began.elapsed());
     }
-    assert!(waits.windows(2).all(|pair| pair[1] >= pair[0] * 2), "{waits:?}");
+    // Up to a second: the app waits for the session.
+    let (growing, grown) = waits.split_at(3);
+    assert!(growing.windows(2).all(|pair| pair[1] >= pair[0] * 2), "{waits:?}");
+    assert!(grown.iter().all(|wait| (500..=1_000).contains(&wait.as_millis())), "{waits:?}");
 }
 
 /// As the real one, without its chances.

@@ -123,13 +123,17 @@ impl Objects {
         self.by_id.values().any(|object| object.part == part)
     }
 
-    /// The Router that an object is in.
+    /// The Router that an object is in: itself, its parent's or that one's. No further: a library
+    /// that gives one id twice can make a circle.
     pub fn router_of(&self, id: &str) -> Option<&str> {
         let (mut id, mut object) = self.by_id.get_key_value(id)?;
-        while object.kind != ObjectKind::Router {
+        for _ in 0..2 {
+            if object.kind == ObjectKind::Router {
+                break;
+            }
             (id, object) = self.by_id.get_key_value(object.parent.as_deref()?)?;
         }
-        Some(id)
+        (object.kind == ObjectKind::Router).then_some(id)
     }
 
     /// Removes an object and all that closes with it. Returns every removed object, parents first.
@@ -185,5 +189,20 @@ mod tests {
         assert_eq!(objects.len(), 1);
         assert_eq!(objects.remove("router").len(), 1);
         assert!(objects.is_empty() && objects.children.is_empty());
+    }
+
+    #[test]
+    fn a_circle_is_in_no_router() {
+        let mut objects = Objects::default();
+        assert!(objects.insert("a", object(ObjectKind::Transport, Some("b"))));
+        assert!(objects.insert("b", object(ObjectKind::Producer, Some("a"))));
+        assert_eq!(objects.router_of("a"), None);
+        assert!(objects.insert("router", object(ObjectKind::Router, None)));
+        assert!(objects.insert("transport", object(ObjectKind::Transport, Some("router"))));
+        assert!(objects.insert("producer", object(ObjectKind::Producer, Some("transport"))));
+        for id in ["router", "transport", "producer"] {
+            assert_eq!(objects.router_of(id), Some("router"));
+        }
+        assert_eq!(objects.remove("a").len(), 2);
     }
 }
