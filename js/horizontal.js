@@ -1,5 +1,6 @@
 'use strict';
 
+const { EventEmitter } = require('node:events');
 const path = require('node:path');
 const mediasoup = require('mediasoup-upstream');
 const { WorkerClosedError } = require('mediasoup-upstream/errors');
@@ -329,15 +330,15 @@ class Horizontal extends EnhancedEventEmitter {
    * @param {string} [event]
    */
   removeAllListeners(event) {
-    if (event === undefined) {
-      // Whoever iterates over changes would wait for ever.
-      this.safeEmit(CHANGE);
+    if (event !== undefined) {
+      return super.removeAllListeners(event);
     }
-    super.removeAllListeners(event);
-    if (event === undefined) {
-      this.#listenToListeners();
-      this.#core?.wantObjects(false);
-    }
+    // Whoever iterates over changes would wait for ever.
+    this.safeEmit(CHANGE);
+    // mediasoup's own passes `undefined` on, which to Node.js is the name of an event.
+    EventEmitter.prototype.removeAllListeners.call(this);
+    this.#listenToListeners();
+    this.#core?.wantObjects(false);
 
     return this;
   }

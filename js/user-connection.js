@@ -371,7 +371,7 @@ function checkChannel(channel) {
   if (!Number.isSafeInteger(pid) || pid < 1 || pid > 0xffff_ffff) {
     throw new TypeError('pid of what it gives must be a process id');
   }
-  if (typeof input?.write !== 'function' || typeof input.end !== 'function') {
+  if ([input?.write, input?.end, input?.on].some((method) => typeof method !== 'function')) {
     throw new TypeError('input of what it gives must be a stream to write to');
   }
   if (typeof output?.pipe !== 'function' || typeof output.on !== 'function') {

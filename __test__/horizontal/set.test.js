@@ -227,6 +227,29 @@ test('one that drains leaves at its deadline, or stays if it is added again', as
   );
 });
 
+test('a deadline farther away than a timer can be is not now', async () => {
+  const a = mock('a');
+
+  open([a]);
+  const worker = await horizontal.mediasoup.createWorker();
+  const setTimer = jest.spyOn(global, 'setTimeout');
+
+  try {
+    const leaving = horizontal.delete(a, { drain: true, timeoutMs: 2 ** 31 });
+
+    // Node.js takes what is longer for 1.
+    await jest.requireActual('node:timers/promises').setImmediate();
+    for (const [, ms] of setTimer.mock.calls) {
+      expect(ms).toBeLessThan(2 ** 31);
+    }
+    expect(setTimer).toHaveBeenCalled();
+    worker.close();
+    expect(await within(leaving, 'the end')).toBe(true);
+  } finally {
+    setTimer.mockRestore();
+  }
+});
+
 test('connections come and go while a room runs', async () => {
   open([mock('a')], { placement: 'scatter', maxParts: 4 });
   const worker = await horizontal.mediasoup.createWorker();

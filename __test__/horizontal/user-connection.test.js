@@ -270,6 +270,17 @@ test('a worker that says nonsense, ends its output or lets a stream fail dies', 
   expect(kills).toHaveBeenCalledWith('SIGKILL');
 });
 
+test('a channel whose streams tell no errors is refused, and its worker killed', async () => {
+  const kill = jest.fn();
+  const input = { write() {}, end() {} };
+
+  open([{ name: 'mute', spawn: () => ({ ...hollow(), input, kill }) }]);
+  await expect(horizontal.mediasoup.createWorker()).rejects.toThrow(
+    'input of what it gives must be a stream to write to',
+  );
+  expect(kill).toHaveBeenCalledWith('SIGKILL');
+});
+
 test('a wrong connection is refused in words', async () => {
   open([]);
   const spawn = hollow;
