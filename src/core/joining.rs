@@ -238,6 +238,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_given_up_as_it_connects_stays_out() {
+        let core = core();
+        let connection = Scripted::new(ConnectionState::Connecting);
+        let result = join(&core, &connection);
+        // Kept, so that its task goes on as one does that has had its answer already.
+        let given_up = core.inner.joining.lock().remove("scripted");
+        let second = Scripted::new(ConnectionState::Connecting);
+        let waiting = join(&core, &second);
+        connection.state.send_replace(ConnectionState::Connected);
+        assert!(result.await.is_err(), "nobody is told");
+        assert!(core.connections().is_empty());
+        second.state.send_replace(ConnectionState::Connected);
+        assert_eq!(waiting.await.unwrap(), Ok(()), "it has the name now");
+        assert_eq!(core.connections(), ["scripted"]);
+        drop(given_up);
+    }
+
+    #[tokio::test]
     async fn it_can_be_given_up() {
         let mut core = core();
         let connection = Scripted::new(ConnectionState::Connecting);
