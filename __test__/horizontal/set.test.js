@@ -188,6 +188,10 @@ test('delete() with drain waits for the last Worker, and nothing new goes there'
 
   expect(horizontal.whereIs(second)).toEqual({ connection: 'b' });
   expect(horizontal.has('a')).toBe(true);
+  expect((await horizontal.stats()).connections).toMatchObject([
+    { name: 'a', draining: true },
+    { name: 'b', draining: false },
+  ]);
   expect(worker.died).toBe(false);
   expect(settled).not.toHaveBeenCalled();
   worker.close();
