@@ -2,6 +2,7 @@
 
 const net = require('node:net');
 const os = require('node:os');
+const { inspect } = require('node:util');
 
 /** @import { NativeCore } from './native' */
 /** @import { Readable, Writable } from 'node:stream' */
@@ -423,11 +424,15 @@ function killAll() {
 }
 
 /**
- * @param {unknown} error
+ * What is thrown need not be an Error, nor anything that has a text.
+ *
+ * @param {any} error
  * @returns {string}
  */
 function words(error) {
-  return error instanceof Error ? error.message : String(error);
+  const text = error?.message ?? error;
+
+  return typeof text === 'string' ? text : inspect(text);
 }
 
 module.exports = { UserGlue, checkUserConnection, userSettings };
