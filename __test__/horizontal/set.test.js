@@ -18,7 +18,7 @@ let horizontal;
  * @param {HorizontalOptions} [options]
  */
 function open(connections, options) {
-  horizontal = new Horizontal(connections, { connectTimeoutMs: 500, ...options });
+  horizontal = new Horizontal(connections, { connectTimeoutMs: 5_000, ...options });
 
   return horizontal;
 }
@@ -124,7 +124,7 @@ test('each connection says how it stands', async () => {
 });
 
 test('what cannot be reached within the connect timeout stays out', async () => {
-  open([mock('a')]);
+  open([mock('a')], { connectTimeoutMs: 500 });
   const adding = horizontal.add(NOBODY);
 
   expect(horizontal.size).toBe(1);
