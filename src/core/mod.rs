@@ -9,6 +9,7 @@ pub mod drain;
 mod joining;
 mod local_source;
 mod losses;
+mod no_worker;
 pub mod observe;
 mod part_source;
 pub mod placement;
