@@ -397,7 +397,6 @@ class Horizontal extends EnhancedEventEmitter {
           mediasoupDir: MEDIASOUP_DIR,
         }),
         chooser,
-        toEventFunction(this.#receiver),
       ),
     );
 
@@ -420,6 +419,9 @@ class Horizontal extends EnhancedEventEmitter {
     ownerOf.set(core, this);
     core.wantObjects(OBJECT_EVENTS.some((event) => super.listenerCount(event) > 0));
     closeAtExit(core);
+    // Not on behalf of the app's code: jest takes whatever that opens and that lives on for a leak,
+    // also what keeps no process alive.
+    Promise.resolve().then(() => core.hear(toEventFunction(this.#receiver)));
 
     return core;
   }
