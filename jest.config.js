@@ -7,5 +7,7 @@ module.exports = {
   // Folders with packages of their own.
   modulePathIgnorePatterns: ['<rootDir>/target/'],
   transform: {},
+  // Longer than the waits in tests, which tell what they waited for.
+  testTimeout: 30_000,
   reporters: ['default', '<rootDir>/scripts/jest-summary.js'],
 };

@@ -42,6 +42,9 @@ const { UserGlue } = require('./user-connection');
  * @property {number} [timeoutMs] How long to wait at most; then its Workers end. Default: for ever.
  */
 
+/** The longest that a timer of Node.js waits; it takes anything longer for 1 ms. */
+const LONGEST_MS = 2 ** 31 - 1;
+
 /**
  * The objects that stand for the connections of a core. Which ones there are is the core's to say.
  */
@@ -226,7 +229,7 @@ class ConnectionSet {
     const drained = await new Promise((resolve) => {
       this.#core.drained(name, resolve);
       if (timeoutMs !== undefined) {
-        timer = setTimeout(() => resolve(true), timeoutMs);
+        timer = setTimeout(() => resolve(true), Math.min(timeoutMs, LONGEST_MS));
       }
     });
 

@@ -1,5 +1,6 @@
 'use strict';
 
+const { EventEmitter } = require('node:events');
 const path = require('node:path');
 const mediasoup = require('mediasoup-upstream');
 const { WorkerClosedError } = require('mediasoup-upstream/errors');
@@ -329,15 +330,15 @@ class Horizontal extends EnhancedEventEmitter {
    * @param {string} [event]
    */
   removeAllListeners(event) {
-    if (event === undefined) {
-      // Whoever iterates over changes would wait for ever.
-      this.safeEmit(CHANGE);
+    if (event !== undefined) {
+      return super.removeAllListeners(event);
     }
-    super.removeAllListeners(event);
-    if (event === undefined) {
-      this.#listenToListeners();
-      this.#core?.wantObjects(false);
-    }
+    // Whoever iterates over changes would wait for ever.
+    this.safeEmit(CHANGE);
+    // mediasoup's own passes `undefined` on, which to Node.js is the name of an event.
+    EventEmitter.prototype.removeAllListeners.call(this);
+    this.#listenToListeners();
+    this.#core?.wantObjects(false);
 
     return this;
   }
@@ -396,7 +397,6 @@ class Horizontal extends EnhancedEventEmitter {
           mediasoupDir: MEDIASOUP_DIR,
         }),
         chooser,
-        toEventFunction(this.#receiver),
       ),
     );
 
@@ -419,6 +419,9 @@ class Horizontal extends EnhancedEventEmitter {
     ownerOf.set(core, this);
     core.wantObjects(OBJECT_EVENTS.some((event) => super.listenerCount(event) > 0));
     closeAtExit(core);
+    // Not on behalf of the app's code: jest takes whatever that opens and that lives on for a leak,
+    // also what keeps no process alive.
+    Promise.resolve().then(() => core.hear(toEventFunction(this.#receiver)));
 
     return core;
   }

@@ -37,7 +37,8 @@ function findNativeDir() {
 
 /**
  * @typedef {object} NativeCore
- * @property {(options: string, chooser?: (text: string) => string, onEvents?: (batch: string) => void) => string} start
+ * @property {(options: string, chooser?: (text: string) => string) => string} start
+ * @property {(onEvents: (batch: string) => void) => void} hear
  * @property {(connection: string, own?: (text: string) => string) => string} add
  * @property {(connection: string, own: ((text: string) => string) | undefined, done: (text: string) => void) => string} join
  * @property {(name: string) => boolean} giveUp

@@ -2,6 +2,7 @@
 
 const net = require('node:net');
 const os = require('node:os');
+const { inspect } = require('node:util');
 
 /** @import { NativeCore } from './native' */
 /** @import { Readable, Writable } from 'node:stream' */
@@ -371,7 +372,7 @@ function checkChannel(channel) {
   if (!Number.isSafeInteger(pid) || pid < 1 || pid > 0xffff_ffff) {
     throw new TypeError('pid of what it gives must be a process id');
   }
-  if (typeof input?.write !== 'function' || typeof input.end !== 'function') {
+  if ([input?.write, input?.end, input?.on].some((method) => typeof method !== 'function')) {
     throw new TypeError('input of what it gives must be a stream to write to');
   }
   if (typeof output?.pipe !== 'function' || typeof output.on !== 'function') {
@@ -423,11 +424,15 @@ function killAll() {
 }
 
 /**
- * @param {unknown} error
+ * What is thrown need not be an Error, nor anything that has a text.
+ *
+ * @param {any} error
  * @returns {string}
  */
 function words(error) {
-  return error instanceof Error ? error.message : String(error);
+  const text = error?.message ?? error;
+
+  return typeof text === 'string' ? text : inspect(text);
 }
 
 module.exports = { UserGlue, checkUserConnection, userSettings };

@@ -256,3 +256,24 @@ test('a listener hears on while only a Worker is held', async () => {
 
   expect(await run(code, ['--expose-gc'])).toBe('1');
 });
+
+test('removeAllListeners() removes them all, and later ones hear of objects again', async () => {
+  horizontal = new Horizontal([new MockConnection()]);
+  const before = horizontal.eventNames();
+  const removed = jest.fn();
+
+  for (const name of /** @type {const} */ (['add', 'newobject', 'closeobject'])) {
+    horizontal.on(name, removed);
+  }
+  horizontal.removeAllListeners();
+  expect(horizontal.eventNames()).toEqual(before);
+  await horizontal.add(new MockConnection({ name: 'second' }));
+  const born = event('newobject');
+
+  await horizontal.mediasoup.createWorker();
+  await born;
+  horizontal.on('closeobject', removed);
+  horizontal.removeAllListeners('closeobject');
+  expect(horizontal.listenerCount('closeobject')).toBe(0);
+  expect(removed).not.toHaveBeenCalled();
+});

@@ -18,7 +18,7 @@ let horizontal;
  * @param {HorizontalOptions} [options]
  */
 function open(connections, options) {
-  horizontal = new Horizontal(connections, { connectTimeoutMs: 500, ...options });
+  horizontal = new Horizontal(connections, { connectTimeoutMs: 5_000, ...options });
 
   return horizontal;
 }
@@ -124,7 +124,7 @@ test('each connection says how it stands', async () => {
 });
 
 test('what cannot be reached within the connect timeout stays out', async () => {
-  open([mock('a')]);
+  open([mock('a')], { connectTimeoutMs: 500 });
   const adding = horizontal.add(NOBODY);
 
   expect(horizontal.size).toBe(1);
@@ -188,6 +188,10 @@ test('delete() with drain waits for the last Worker, and nothing new goes there'
 
   expect(horizontal.whereIs(second)).toEqual({ connection: 'b' });
   expect(horizontal.has('a')).toBe(true);
+  expect((await horizontal.stats()).connections).toMatchObject([
+    { name: 'a', draining: true },
+    { name: 'b', draining: false },
+  ]);
   expect(worker.died).toBe(false);
   expect(settled).not.toHaveBeenCalled();
   worker.close();
@@ -225,6 +229,29 @@ test('one that drains leaves at its deadline, or stays if it is added again', as
   await expect(horizontal.delete(a, { drain: true, timeoutMs: Number.NaN })).rejects.toThrow(
     'timeoutMs must be a number of milliseconds',
   );
+});
+
+test('a deadline farther away than a timer can be is not now', async () => {
+  const a = mock('a');
+
+  open([a]);
+  const worker = await horizontal.mediasoup.createWorker();
+  const setTimer = jest.spyOn(global, 'setTimeout');
+
+  try {
+    const leaving = horizontal.delete(a, { drain: true, timeoutMs: 2 ** 31 });
+
+    // Node.js takes what is longer for 1.
+    await jest.requireActual('node:timers/promises').setImmediate();
+    for (const [, ms] of setTimer.mock.calls) {
+      expect(ms).toBeLessThan(2 ** 31);
+    }
+    expect(setTimer).toHaveBeenCalled();
+    worker.close();
+    expect(await within(leaving, 'the end')).toBe(true);
+  } finally {
+    setTimer.mockRestore();
+  }
 });
 
 test('connections come and go while a room runs', async () => {

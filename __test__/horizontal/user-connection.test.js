@@ -205,26 +205,36 @@ test.each([
     },
     'spawn() failed: a text',
   ],
+  [
+    'throws what has no text',
+    () => () => {
+      throw Object.create(null);
+    },
+    'spawn() failed: [Object: null prototype] {}',
+  ],
   ['gives nothing', () => () => undefined, 'pid of what it gives must be a process id'],
   ['gives no pid', () => () => ({ ...hollow(), pid: 'x' }), 'pid of what it gives'],
   ['gives no input', () => () => ({ ...hollow(), input: {} }), 'input of what it gives'],
   ['gives no output', () => () => ({ ...hollow(), output: null }), 'output of what it gives'],
   ['gives no kill', () => () => ({ ...hollow(), kill: 1 }), 'kill of what it gives'],
   ['gives no exited', () => () => ({ ...hollow(), exited: 1 }), 'exited of what it gives'],
-  ['never answers', () => () => new Promise(() => {}), 'spawn() gave no worker within 500ms'],
-])('a spawn() that %s is told by createWorker', async (_, spawn, words) => {
-  const connection = { name: 'broken', spawn: /** @type {any} */ (spawn()) };
+  ['never answers', () => () => new Promise(() => {}), 'spawn() gave no worker within 500ms', 500],
+])(
+  'a spawn() that %s is told by createWorker',
+  async (_, spawn, words, connectTimeoutMs = 5_000) => {
+    const connection = { name: 'broken', spawn: /** @type {any} */ (spawn()) };
 
-  horizontal = new Horizontal([connection], { connectTimeoutMs: 500 });
-  const error = await within(
-    horizontal.mediasoup.createWorker().catch((/** @type {unknown} */ reason) => reason),
-    'the refusal',
-  );
+    horizontal = new Horizontal([connection], { connectTimeoutMs });
+    const error = await within(
+      horizontal.mediasoup.createWorker().catch((/** @type {unknown} */ reason) => reason),
+      'the refusal',
+    );
 
-  expect(error).toBeInstanceOf(Error);
-  expect(/** @type {Error} */ (error).message).toContain('broken');
-  expect(/** @type {Error} */ (error).message).toContain(words);
-});
+    expect(error).toBeInstanceOf(Error);
+    expect(/** @type {Error} */ (error).message).toContain('broken');
+    expect(/** @type {Error} */ (error).message).toContain(words);
+  },
+);
 
 test('a worker that says nonsense, ends its output or lets a stream fail dies', async () => {
   /** @type {any[]} */
@@ -268,6 +278,17 @@ test('a worker that says nonsense, ends its output or lets a stream fail dies', 
     expect(error).toBeInstanceOf(Error);
   }
   expect(kills).toHaveBeenCalledWith('SIGKILL');
+});
+
+test('a channel whose streams tell no errors is refused, and its worker killed', async () => {
+  const kill = jest.fn();
+  const input = { write() {}, end() {} };
+
+  open([{ name: 'mute', spawn: () => ({ ...hollow(), input, kill }) }]);
+  await expect(horizontal.mediasoup.createWorker()).rejects.toThrow(
+    'input of what it gives must be a stream to write to',
+  );
+  expect(kill).toHaveBeenCalledWith('SIGKILL');
 });
 
 test('a wrong connection is refused in words', async () => {

@@ -4,6 +4,8 @@
  * Real mediasoup-workers, of this host and of an agent, whose load decides.
  */
 
+const { createSocket } = require('node:dgram');
+const { once } = require('node:events');
 const fs = require('node:fs');
 const path = require('node:path');
 const mediasoup = require('mediasoup-upstream');
@@ -30,7 +32,7 @@ const OPUS = {
 };
 
 /** @type {types.PlainTransportOptions} */
-const PLAIN = { listenInfo: { protocol: 'udp', ip: '127.0.0.1' }, comedia: true };
+const PLAIN = { listenInfo: { protocol: 'udp', ip: '127.0.0.1' } };
 
 /** @type {string} */
 let mark;
@@ -38,6 +40,8 @@ let mark;
 let agent;
 /** @type {Horizontal | undefined} */
 let horizontal;
+/** @type {import('node:dgram').Socket[]} */
+let sockets = [];
 
 beforeEach(() => {
   mark = newMark();
@@ -50,6 +54,10 @@ afterEach(async () => {
   horizontal = undefined;
   await agent?.stop();
   agent = undefined;
+  for (const socket of sockets) {
+    socket.close();
+  }
+  sockets = [];
   await until(
     () => marked(mark).length === 0,
     () => `the end of ${JSON.stringify(marked(mark))}`,
@@ -79,15 +87,45 @@ function transport(router) {
   return within(router.createPlainTransport(PLAIN), 'a transport', 20_000);
 }
 
+/** Consumers of one Producer: each packet of it costs the app one call and the worker this many. */
+const LISTENERS = 100;
+
 /**
- * Keeps the home busy for about a second.
+ * Media that keeps the home busy however slow the app is.
  *
  * @param {types.Router} router
+ * @param {types.PlainTransport} outlet
  */
-async function keepBusy(router) {
-  for (const end = Date.now() + 1_000; Date.now() < end; ) {
-    await Promise.all(Array.from({ length: 100 }, () => router.dump()));
-  }
+async function startMedia(router, outlet) {
+  const inlet = await router.createDirectTransport();
+  const producer = await inlet.produce({ kind: 'audio', rtpParameters: OPUS });
+  const packet = Buffer.alloc(160);
+  let number = 0;
+
+  packet[0] = 0x80;
+  packet[1] = 100;
+  packet.writeUInt32BE(11111111, 8);
+  await Promise.all(
+    Array.from({ length: LISTENERS }, () =>
+      outlet.consume({ producerId: producer.id, rtpCapabilities: router.rtpCapabilities }),
+    ),
+  );
+
+  return {
+    /** Plays for about a second, as fast as the worker can. */
+    async play() {
+      for (const end = Date.now() + 1_000; Date.now() < end; ) {
+        for (let index = 0; index < 10; index += 1) {
+          number += 1;
+          packet.writeUInt16BE(number % 2 ** 16, 2);
+          packet.writeUInt32BE((number * 960) % 2 ** 32, 4);
+          producer.send(packet);
+        }
+        // Answered once all that was sent is through.
+        await inlet.getStats();
+      }
+    },
+  };
 }
 
 describe.each(/** @type {const} */ (['this host', 'an agent']))('workers of %s', (where) => {
@@ -102,12 +140,18 @@ describe.each(/** @type {const} */ (['this host', 'an agent']))('workers of %s',
 
   test('a busy home makes the next transport go to another one', async () => {
     const { worker, router } = await open(where, { watermark: 0.1 });
+    const outlet = await transport(router);
+    const sink = createSocket('udp4');
 
-    await transport(router);
+    sockets.push(sink);
+    await once(sink.bind(0, '127.0.0.1'), 'listening');
+    await outlet.connect({ ip: '127.0.0.1', port: sink.address().port });
+    const media = await startMedia(router, outlet);
+
     expect(realWorkers(mark)).toHaveLength(1);
     await until(
       async () => {
-        await keepBusy(router);
+        await media.play();
         // One each second costs next to nothing by itself.
         await transport(router);
 

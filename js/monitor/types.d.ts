@@ -1,4 +1,4 @@
-import type { Difference, ObjectEvent } from '../../index';
+import type { ConnectionState, Difference, ObjectEvent } from '../../index';
 
 /** What `horizontal.stats()` is to tell beside the rest. */
 export interface StatsOptions {
@@ -26,7 +26,7 @@ export interface ConnectionStats {
   name: string;
   /** Whether its mediasoup-workers run on this host. */
   local: boolean;
-  state: 'connecting' | 'connected' | 'disconnected' | 'closed';
+  state: Exclude<ConnectionState, 'new'>;
   /** What keeps it from being used now, where that is known. */
   problem: string | null;
   /** mediasoup-workers that run there, everybody's. Null while nobody can tell. */
@@ -41,7 +41,7 @@ export interface ConnectionStats {
   cpuOfOthers: number;
   /** How old the measurements are; null where there are none. */
   measuredMsAgo: number | null;
-  /** Whether its host means to leave and takes nothing new. */
+  /** Whether it takes nothing new: its host means to leave, or this Horizontal leaves it. */
   draining: boolean;
   region: string | null;
   labels: { [label: string]: string };

@@ -25,6 +25,7 @@ use self::{
 use crate::{
     connection::user::UserConnection,
     core::{Core, Ticket, config, placement::Placement},
+    monitor::EventStream,
 };
 
 /// Result of a call: exactly one of the two is not null.
@@ -67,6 +68,8 @@ pub struct NativeCore {
     options: config::Options,
     /// The app's own connections, by their names.
     own: HashMap<String, Weak<UserConnection>>,
+    /// What happened since the start, until somebody hears it.
+    events: Option<EventStream>,
 }
 
 const CLOSED: &str = "this Horizontal is closed";
@@ -81,26 +84,20 @@ impl NativeCore {
     /// Makes one that is not started yet.
     #[napi(constructor)]
     pub fn new() -> Self {
-        Self { core: None, options: config::Options::default(), own: HashMap::new() }
+        Self { core: None, options: config::Options::default(), own: HashMap::new(), events: None }
     }
 
-    /// Starts the core. JSON in: the options, the app's own function for placement, and who hears of
-    /// events, as JSON lists of them. JSON out: `{ok: socket name, error}`.
+    /// Starts the core. JSON in: the options, and the app's own function for placement. JSON out:
+    /// `{ok: socket name, error}`.
     #[napi(catch_unwind)]
-    pub fn start(
-        &mut self,
-        options: String,
-        chooser: Option<PlacementFunction>,
-        on_events: Option<EventFunction>,
-    ) -> String {
-        answer(self.try_start(&options, chooser, on_events))
+    pub fn start(&mut self, options: String, chooser: Option<PlacementFunction>) -> String {
+        answer(self.try_start(&options, chooser))
     }
 
     fn try_start(
         &mut self,
         options: &str,
         chooser: Option<PlacementFunction>,
-        on_events: Option<EventFunction>,
     ) -> Result<String, String> {
         self.options = serde_json::from_str(options)
             .map_err(|error| format!("options are not what the core expects: {error}"))?;
@@ -112,11 +109,17 @@ impl NativeCore {
         let core =
             Core::start_with(book, deadlines, spread, rules).map_err(|error| error.to_string())?;
         let socket = core.socket().to_owned();
-        if let Some(on_events) = on_events {
-            core.handle().spawn(events::tell(core.events().listen(), on_events));
-        }
+        self.events = Some(core.events().listen());
         self.core = Some(core);
         Ok(socket)
+    }
+
+    /// Who hears of events, as JSON lists of them, from the start on. One may hear.
+    #[napi(catch_unwind)]
+    pub fn hear(&mut self, on_events: EventFunction) {
+        if let (Some(core), Some(stream)) = (&self.core, self.events.take()) {
+            core.handle().spawn(events::tell(stream, on_events));
+        }
     }
 
     /// Removes the connection of that name and ends its workers. False if there is none.
@@ -192,6 +195,7 @@ impl NativeCore {
     /// Ends every Worker and connection. Idempotent.
     #[napi(catch_unwind)]
     pub fn close(&mut self) {
+        self.events = None;
         if let Some(mut core) = self.core.take() {
             core.close();
         }

@@ -13,13 +13,14 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+pub use super::no_worker::NoWorker;
 use super::{
     drain::Presence,
     rules::{Question, Rules},
     sharing::Seeker,
 };
 use crate::{
-    connection::{Connection, Exit, InPlaceWorker, SpawnError, SpawnRequest, WorkerLink},
+    connection::{Connection, InPlaceWorker, SpawnError, SpawnRequest, WorkerLink},
     monitor::{Event, EventSink},
     placement::{self, Candidate, Policy, Recent, WORKER_COST, Wish},
 };
@@ -99,51 +100,6 @@ impl Drop for Place {
 pub enum Found {
     Linked(WorkerLink),
     InPlace(InPlaceWorker),
-}
-
-/// Why no connection gave a worker.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoWorker {
-    #[error("no connection to take a mediasoup-worker from: add one to the Horizontal")]
-    NoConnections,
-    /// What it would be taken from is known by name only.
-    #[error("no agent to take a mediasoup-worker from: {0}")]
-    Undiscovered(String),
-    #[error(
-        "every host drains and takes no new Worker ({0}): add another one, or take the drain of \
-         one back"
-    )]
-    AllDrain(String),
-    /// Every connection was left out.
-    #[error("no host has room: {0}")]
-    NoRoom(String),
-    #[error("{0}")]
-    WrongSettings(String),
-    #[error("{0}")]
-    Other(String),
-    /// The only connection's own words.
-    #[error("{0}")]
-    One(SpawnError),
-    #[error("no connection gave a mediasoup-worker: {}", list(.0))]
-    Many(Vec<(String, SpawnError)>),
-}
-
-impl NoWorker {
-    /// How a process that was to be the worker ends instead.
-    pub fn exit(&self) -> Exit {
-        Exit::Code(match self {
-            Self::WrongSettings(_) => Exit::WRONG_SETTINGS,
-            _ => Exit::FAILURE,
-        })
-    }
-}
-
-fn list(errors: &[(String, SpawnError)]) -> String {
-    let text = |(name, error): &(String, SpawnError)| match error.to_string() {
-        named if named.starts_with(name) => named,
-        other => format!("{name}: {other}"),
-    };
-    errors.iter().map(text).collect::<Vec<_>>().join("; ")
 }
 
 /// What a worker is for.
@@ -340,15 +296,6 @@ async fn attempt(
                     .emit(Event::Full { connection: connection.clone(), message: message.clone() });
             }
             Err((connection, error))
-        }
-    }
-}
-
-impl From<SpawnError> for NoWorker {
-    fn from(error: SpawnError) -> Self {
-        match error {
-            SpawnError::WrongSettings(why) => Self::WrongSettings(why),
-            other => Self::One(other),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{Core, Inner, choice::AbortOnDrop};
 use crate::connection::{Connection, ConnectionState, SpawnError};
@@ -55,14 +55,14 @@ impl Core {
                         .map_or(JoinError::Silent(name.clone()), JoinError::Unusable)),
                 };
                 let Some(inner) = inner.upgrade() else { return };
-                let joined = inner.joining.lock().remove(&name);
-                match &result {
-                    Ok(()) => inner.admit(connection, &handle),
-                    Err(_) => connection.close(),
+                // It holds this very task, which has nothing left to wait for.
+                let Some(_joined) = inner.end_joining(&connection, result.is_ok(), &handle) else {
+                    return;
+                };
+                if result.is_err() {
+                    connection.close();
                 }
                 done(result);
-                // It holds this very task, which has nothing left to wait for.
-                drop(joined);
             })
         };
         let trying = AbortOnDrop(trying.abort_handle());
@@ -88,6 +88,27 @@ impl Core {
 }
 
 impl Inner {
+    /// Takes the connection out of those on their way, and into the set if it is `usable`. `None`:
+    /// it was given up meanwhile, and another may have its name by now.
+    fn end_joining(
+        self: &Arc<Self>,
+        connection: &Arc<dyn Connection>,
+        usable: bool,
+        handle: &Handle,
+    ) -> Option<Joining> {
+        let mut joining = self.joining.lock();
+        let name = connection.name();
+        if !Arc::ptr_eq(&joining.get(&name)?.connection, connection) {
+            return None;
+        }
+        let joined = joining.remove(&name);
+        if usable {
+            // Still under the lock: a name is never in neither place.
+            self.admit(Arc::clone(connection), handle);
+        }
+        joined
+    }
+
     /// Closes what is on its way into the set, as the core ends.
     pub(super) fn stop_joining(&self) -> Vec<Arc<dyn Connection>> {
         let joining = std::mem::take(&mut *self.joining.lock());
@@ -235,6 +256,24 @@ mod tests {
         assert!(core.connections().is_empty());
         core.events().emit(Event::Missed { count: 0 });
         assert_eq!(events.next().await, [Event::Missed { count: 0 }], "nothing was told of them");
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_as_it_connects_stays_out() {
+        let core = core();
+        let connection = Scripted::new(ConnectionState::Connecting);
+        let result = join(&core, &connection);
+        // Kept, so that its task goes on as one does that has had its answer already.
+        let given_up = core.inner.joining.lock().remove("scripted");
+        let second = Scripted::new(ConnectionState::Connecting);
+        let waiting = join(&core, &second);
+        connection.state.send_replace(ConnectionState::Connected);
+        assert!(result.await.is_err(), "nobody is told");
+        assert!(core.connections().is_empty());
+        second.state.send_replace(ConnectionState::Connected);
+        assert_eq!(waiting.await.unwrap(), Ok(()), "it has the name now");
+        assert_eq!(core.connections(), ["scripted"]);
+        drop(given_up);
     }
 
     #[tokio::test]

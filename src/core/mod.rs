@@ -9,6 +9,7 @@ pub mod drain;
 mod joining;
 mod local_source;
 mod losses;
+mod no_worker;
 pub mod observe;
 mod part_source;
 pub mod placement;
@@ -293,12 +294,14 @@ impl Core {
         if self.stop.borrow().is_some() {
             return;
         }
+        // First, so that none of them comes into the set behind our back.
+        let joining = self.inner.stop_joining();
         let sources = std::mem::take(&mut *self.inner.sources.lock());
         for source in &sources {
             source.connection.close();
         }
         let closing = sources.into_iter().map(|source| source.connection);
-        let closing = closing.chain(self.inner.stop_joining()).collect();
+        let closing = closing.chain(joining).collect();
         let _ = self.stop.send(Some(closing));
         if self.ended.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!("the core's thread is held up; it ends by itself");

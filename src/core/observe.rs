@@ -206,7 +206,8 @@ async fn ask(seat: &Seat, wanted: Wanted) -> Option<Report> {
 fn connection(source: &Source) -> ConnectionStats {
     let connection = source.connection.as_ref();
     let state = *connection.state().borrow();
-    let host = connection.host_load().unwrap_or_else(HostLoad::default);
+    let mut host = connection.host_load().unwrap_or_else(HostLoad::default);
+    host.draining |= source.presence.is_leaving();
     ConnectionStats::new(
         connection.name(),
         connection.is_local(),

@@ -74,20 +74,6 @@ pub struct LinkStats {
     pub spawn_retries: u64,
 }
 
-/// Numbers of objects.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ObjectCounts {
-    pub web_rtc_servers: usize,
-    pub routers: usize,
-    pub transports: usize,
-    pub rtp_observers: usize,
-    pub producers: usize,
-    pub consumers: usize,
-    pub data_producers: usize,
-    pub data_consumers: usize,
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerStats {
@@ -96,7 +82,7 @@ pub struct WorkerStats {
     /// Whether it told of itself in time. What it would have told is missing otherwise.
     pub answered: bool,
     pub parts: Vec<PartStats>,
-    pub objects: ObjectCounts,
+    pub objects: Counts,
     pub calls_under_way: usize,
     /// Bytes that the app's own process has yet to read.
     pub queued_bytes: usize,
@@ -111,7 +97,7 @@ pub struct PartStats {
     pub reachable: bool,
     pub cpu: Option<f64>,
     pub queued_bytes: usize,
-    pub objects: ObjectCounts,
+    pub objects: Counts,
 }
 
 /// Where something lives.
@@ -128,7 +114,7 @@ pub struct RouterStats {
     pub id: String,
     pub worker: u32,
     pub parts: Vec<Place>,
-    pub objects: ObjectCounts,
+    pub objects: Counts,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -240,21 +226,6 @@ fn cores(thousandths: u32) -> f64 {
     f64::from(thousandths) / 1000.0
 }
 
-impl From<Counts> for ObjectCounts {
-    fn from(counts: Counts) -> Self {
-        Self {
-            web_rtc_servers: counts.web_rtc_servers,
-            routers: counts.routers,
-            transports: counts.transports,
-            rtp_observers: counts.rtp_observers,
-            producers: counts.producers,
-            consumers: counts.consumers,
-            data_producers: counts.data_producers,
-            data_consumers: counts.data_consumers,
-        }
-    }
-}
-
 impl Stats {
     /// Puts together what connections and Workers told.
     pub fn new(
@@ -319,7 +290,7 @@ impl Stats {
                 home: view.is_some_and(|view| view.home),
                 reachable: part.reachable && part.connection.is_some(),
                 queued_bytes: part.queued_bytes,
-                objects: view.map(|view| view.counts.into()).unwrap_or_default(),
+                objects: view.map(|view| view.counts).unwrap_or_default(),
             }
         });
         let parts = parts.collect();
@@ -329,7 +300,7 @@ impl Stats {
             connection,
             answered,
             parts,
-            objects: census.counts.into(),
+            objects: census.counts,
             calls_under_way: census.under_way,
             queued_bytes: library_bytes,
         });
@@ -337,7 +308,7 @@ impl Stats {
             id: router.id,
             worker,
             parts: router.parts.iter().map(place).collect(),
-            objects: router.counts.into(),
+            objects: router.counts,
         }));
         self.pipes.extend(census.pipes.into_iter().map(|pipe| PipeStats {
             worker,

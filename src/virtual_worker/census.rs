@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use channel_schema::fbs::{response, rtp_stream};
+use serde::Serialize;
 
 use super::{
     ObjectKind, Output, PartId, VirtualWorker,
@@ -15,7 +16,8 @@ use crate::channel::{
 };
 
 /// How many objects of each kind there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Counts {
     pub web_rtc_servers: usize,
     pub routers: usize,

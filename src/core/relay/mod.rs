@@ -1,6 +1,7 @@
 //! One Worker of the app at work: moves messages between the library, the virtual worker and the
 //! real workers behind it, until the virtual worker is gone.
 
+mod ending;
 mod losses;
 mod machine;
 mod parts;
@@ -20,7 +21,7 @@ use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
     sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
 use self::{
@@ -43,15 +44,8 @@ use crate::{
 
 /// Bytes that may wait for the library to read before the worker is no longer read.
 const OUT_LIMIT: usize = 4 * 1024 * 1024;
-/// How long the library may take to read the last messages of a worker that is gone.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Between two looks at what the library has left unread, which no event tells.
-const DRAIN_POLL: Duration = Duration::from_millis(1);
-/// How long a worker may take to go once nobody wants it.
-const FAREWELL: Duration = Duration::from_secs(8);
 /// How old the loads may be by which the virtual worker places something.
 const LOADS_EVERY: Duration = Duration::from_secs(1);
-const SIGKILL: i32 = 9;
 
 /// The library's ends of a worker's channel, as the stub handed them over.
 pub struct LibraryEnd {
@@ -266,25 +260,6 @@ impl<M: Machine> Relay<M> {
         self.write_library();
     }
 
-    /// Only signals that end a worker get here.
-    fn signal(&mut self, signal: i32) -> Option<Exit> {
-        self.close(WorkerCommand::Signal(signal))
-    }
-
-    /// Ends the virtual worker: its leading part as told, the others with it.
-    fn close(&mut self, how: WorkerCommand) -> Option<Exit> {
-        self.closing = true;
-        self.parts.remove_opening();
-        let Some(leader) = self.parts.leader() else { return Some(Exit::Code(0)) };
-        self.parts.command(leader, how);
-        for part in self.parts.ids() {
-            if part != leader {
-                self.parts.command(part, WorkerCommand::CloseInput);
-            }
-        }
-        None
-    }
-
     /// Tells how the virtual worker ended, if it did.
     fn step(&mut self, step: Step) -> Option<Exit> {
         match step {
@@ -459,52 +434,6 @@ impl<M: Machine> Relay<M> {
         if let Err(TrySendError::Full) = self.stdio.try_send(text) {
             tracing::warn!("dropped output of a worker, because the app does not read it");
         }
-    }
-
-    /// Gives the library the time to read what the worker said last. Node hears of the end of a
-    /// process beside what is left in its sockets, and mediasoup then drops the rest.
-    async fn last_words(&mut self) {
-        let _ = timeout(LAST_WORDS, async {
-            while !self.out.is_empty() && self.library.output.writable().await.is_ok() {
-                self.write_library();
-            }
-            while self.writing && !self.library.output.is_drained() {
-                sleep(DRAIN_POLL).await;
-            }
-        })
-        .await;
-    }
-
-    /// Nobody waits for this virtual worker any more: kills its workers and sees them gone.
-    async fn abandon(mut self) -> Exit {
-        self.tell_ends();
-        self.parts.remove_opening();
-        let leader = self.parts.leader();
-        for part in self.parts.ids() {
-            if self.parts.urgent(part, WorkerCommand::Signal(SIGKILL)) {
-                self.parts.command(part, WorkerCommand::CloseInput);
-            } else {
-                // Behind all that waits a kill comes too late. Whoever holds the other end of a
-                // link that is dropped ends the worker.
-                self.parts.remove(part);
-            }
-        }
-        let mut end = Exit::Signal(SIGKILL);
-        let gone = async {
-            while !self.parts.is_empty() {
-                let (part, exit) = match self.parts.next(true).await {
-                    Step::Event(part, Some(WorkerEvent::Exited(exit))) => (part, Some(exit)),
-                    Step::Event(part, None) => (part, None),
-                    Step::Event(..) | Step::Opened(..) | Step::Flushed => continue,
-                };
-                self.parts.remove(part);
-                if let (true, Some(exit)) = (leader == Some(part), exit) {
-                    end = exit;
-                }
-            }
-        };
-        let _ = timeout(FAREWELL, gone).await;
-        end
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// w0 on part 1 produces, w1 on part 2 and w2 at home consume.
-fn room() -> Fleet {
+pub fn room() -> Fleet {
     let mut fleet = Fleet::new(3, Hosts::Several);
     fleet.ok(Method::WorkerCreateRouter, "", bodies::create_router("r"));
     for index in 0..3 {

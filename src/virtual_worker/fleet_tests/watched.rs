@@ -2,7 +2,8 @@
 
 use super::{
     bodies::{self, Media},
-    fleet::{Fleet, HOME, Hosts},
+    deaths::room,
+    fleet::{Fleet, HOME},
 };
 use crate::{
     channel::method::Method,
@@ -10,22 +11,6 @@ use crate::{
         CloseReason, Counts, Fate, ObjectKind, PartId, PartView, PipeView, RouterView,
     },
 };
-
-/// w0 on part 1 produces, w1 on part 2 consumes, and so does w2 at home.
-fn room() -> Fleet {
-    let mut fleet = Fleet::new(3, Hosts::Several);
-    fleet.ok(Method::WorkerCreateRouter, "", bodies::create_router("r"));
-    for index in 0..3 {
-        let body = bodies::create_web_rtc(&format!("w{index}"), vec![bodies::udp(0)]);
-        fleet.ok(Method::RouterCreateWebrtctransport, "r", body);
-    }
-    fleet.ok(Method::TransportProduce, "w0", bodies::produce("p", Media::Vp8, 1000));
-    for (transport, id) in [("w1", "c1"), ("w2", "c2")] {
-        let body = bodies::consume(id, "p", Media::Vp8, 1000);
-        fleet.ok(Method::TransportConsume, transport, body);
-    }
-    fleet
-}
 
 type Told = (ObjectKind, String, u32, Option<CloseReason>);
 
