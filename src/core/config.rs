@@ -207,16 +207,6 @@ impl Options {
         Ok(Deadlines { connect: self.connect_timeout()?, call })
     }
 
-    /// Whether the process that mediasoup spawns becomes the worker, where the environment tells.
-    fn exec_in_place(&self) -> Result<Option<bool>, ConfigError> {
-        match self.variable(EXEC_IN_PLACE) {
-            None => Ok(None),
-            Some("0") => Ok(Some(false)),
-            Some("1") => Ok(Some(true)),
-            Some(other) => Err(ConfigError::ExecInPlace(other.to_owned())),
-        }
-    }
-
     fn time_limit(
         &self,
         name: &'static str,
@@ -483,19 +473,6 @@ mod tests {
         assert!(wrong.contains("CALL_TIMEOUT_MS=soon") && wrong.contains("infinite"), "{wrong}");
         let zero = call(None, &[(CALL_TIMEOUT_MS, "0")]).unwrap_err();
         assert!(zero.contains("CALL_TIMEOUT_MS=0: ") && zero.contains("from 1 on"), "{zero}");
-    }
-
-    #[test]
-    fn workers_start_in_place_where_the_environment_says_so() {
-        let read = |value: &str| {
-            let variables = [(EXEC_IN_PLACE.to_owned(), value.to_owned())];
-            let options = Options::of_environment(variables.into_iter().collect());
-            options.exec_in_place().map_err(|error| error.to_string())
-        };
-        assert_eq!(read(""), Ok(None));
-        assert_eq!(read(" 0 "), Ok(Some(false)));
-        assert_eq!(read("1"), Ok(Some(true)));
-        assert_eq!(read("no"), Err(format!("{EXEC_IN_PLACE}=no: it is 0 or 1")));
     }
 
     #[test]
