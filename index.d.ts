@@ -401,6 +401,7 @@ export declare class Horizontal extends EnhancedEventEmitter<HorizontalEvents> {
    * @param connections Default: what the environment names (`MEDIASOUP_HORIZONTAL_AGENTS`), else
    * this host. They are in the set at once; `createWorker` waits for them, and events tell what
    * becomes of them.
+   * @throws TypeError Naming the option or the connection that is none.
    */
   constructor(connections?: Iterable<ConnectionLike> | null, options?: HorizontalOptions);
 

@@ -2,6 +2,7 @@
 
 const fs = require('node:fs');
 const { isDeepStrictEqual } = require('node:util');
+const { show, toSettings } = require('./check-options');
 const { checkUserConnection, userSettings } = require('./user-connection');
 
 /** @import { UserConnection } from './user-connection' */
@@ -83,19 +84,11 @@ class LocalConnection extends BaseConnection {
    * worker itself, which then is the only one of its Worker. Default: where a Worker has only one
    * anyway.
    */
-  constructor({ name = 'local', workerBin, version, execInPlace } = {}) {
-    for (const [option, value] of Object.entries({ name, workerBin, version })) {
-      if (value !== undefined && value !== null && (typeof value !== 'string' || value === '')) {
-        throw new TypeError(`LocalConnection: ${option} must be a string that is not empty`);
-      }
-    }
-    super(name, {
-      type: 'local',
-      name,
-      workerBin: workerBin ?? null,
-      version: version ?? null,
-      execInPlace: execInPlace ?? null,
-    });
+  constructor(options = {}) {
+    const settings = toSettings('LocalConnection', options);
+    const name = settings.name ?? 'local';
+
+    super(name, { ...settings, type: 'local', name });
   }
 }
 
@@ -128,58 +121,10 @@ class RemoteConnection extends BaseConnection {
    * @param {boolean} [options.fastDeath] Whether an agent whose own address refuses connections
    * after a loss counts as dead at once. Default true.
    */
-  constructor({
-    url,
-    token,
-    tokenFile,
-    ca,
-    cert,
-    key,
-    serverName,
-    sessionTimeoutMs,
-    silentWindowMs,
-    heartbeatMs,
-    silenceMs,
-    fastDeath,
-  }) {
-    if (typeof url !== 'string') {
-      throw new TypeError('RemoteConnection: url must be a string such as ws://host:4480');
-    }
-    const texts = { token, tokenFile, ca, cert, key, serverName };
+  constructor(options) {
+    const settings = toSettings('RemoteConnection', options);
 
-    for (const [name, value] of Object.entries(texts)) {
-      // Never quotes the value: it may be a secret.
-      if (value !== undefined && value !== null && typeof value !== 'string') {
-        throw new TypeError(`RemoteConnection: ${name} must be a string`);
-      }
-    }
-    const times = { sessionTimeoutMs, silentWindowMs, heartbeatMs, silenceMs };
-
-    for (const [name, value] of Object.entries(times)) {
-      const infinite = name === 'sessionTimeoutMs' && value === 'infinite';
-
-      if (value !== undefined && !infinite && !isTime(value, name === 'heartbeatMs' ? 1 : 0)) {
-        throw new TypeError(`RemoteConnection: ${name} must be a number of milliseconds`);
-      }
-    }
-    if (fastDeath !== undefined && typeof fastDeath !== 'boolean') {
-      throw new TypeError('RemoteConnection: fastDeath must be true or false');
-    }
-    super(nameOfAgent(url), {
-      type: 'remote',
-      url,
-      token: token ?? null,
-      tokenFile: tokenFile ?? null,
-      ca: ca ?? null,
-      cert: cert ?? null,
-      key: key ?? null,
-      serverName: serverName ?? null,
-      sessionTimeoutMs: sessionTimeoutMs ?? null,
-      silentWindowMs: silentWindowMs ?? null,
-      heartbeatMs: heartbeatMs ?? null,
-      silenceMs: silenceMs ?? null,
-      fastDeath: fastDeath ?? null,
-    });
+    super(nameOfAgent(settings.url), { ...settings, type: 'remote' });
   }
 }
 
@@ -194,24 +139,17 @@ class MockConnection extends BaseConnection {
    * @param {string} [options.region] Where it says that it is.
    * @param {number} [options.cpu] Cores that each of its workers says it takes. Default 0.
    */
-  constructor({ name = 'mock', cores, region, cpu } = {}) {
+  constructor(options = {}) {
+    const { cpu, ...settings } = toSettings('MockConnection', options);
+    const name = settings.name ?? 'mock';
+
     super(name, {
+      ...settings,
       type: 'mock',
       name,
-      cores: cores ?? null,
-      region: region ?? null,
-      cpu: cpu === undefined ? null : Math.round(cpu * 1000),
+      cpu: cpu === null ? null : Math.round(cpu * 1000),
     });
   }
-}
-
-/**
- * @param {unknown} value
- * @param {number} least
- * @returns {boolean}
- */
-function isTime(value, least) {
-  return Number.isSafeInteger(value) && /** @type {number} */ (value) >= least;
 }
 
 /**
@@ -248,11 +186,12 @@ function ofModule({ version, workerBin }) {
  * What may be given as a connection, as the object that stands for it.
  *
  * @param {unknown} given
+ * @param {string} [path] What it is called in errors.
  * @returns {BaseConnection | UserConnection}
  * @throws {TypeError} Naming what may be given.
  */
-function toConnection(given) {
-  if (typeof given === 'string') {
+function toConnection(given, path = 'a connection') {
+  if (typeof given === 'string' && given !== '') {
     return new RemoteConnection({ url: given });
   }
   if (given instanceof BaseConnection) {
@@ -274,8 +213,9 @@ function toConnection(given) {
     return object;
   }
   throw new TypeError(
-    'a connection must be a URL (ws://… or wss://…), a RemoteConnection, a LocalConnection, ' +
-      'a MockConnection, a mediasoup module, or an object with a name and a function spawn',
+    `${path} must be a URL (ws://… or wss://…), a RemoteConnection, a LocalConnection, ` +
+      'a MockConnection, a mediasoup module, or an object with a name and a function spawn, ' +
+      `got ${show(given, true)}`,
   );
 }
 

@@ -5,6 +5,7 @@ const path = require('node:path');
 const mediasoup = require('mediasoup-upstream');
 const { WorkerClosedError } = require('mediasoup-upstream/errors');
 const { EnhancedEventEmitter } = require('mediasoup-upstream/extras');
+const { checkOptions, show } = require('./check-options');
 const { ConnectionSet } = require('./connection-set');
 const { toConnection } = require('./connections');
 const { shareCore } = require('./core-access');
@@ -27,9 +28,6 @@ const MEDIASOUP_DIR = path.join(path.dirname(require.resolve('mediasoup-upstream
 
 /** What is told of objects, which is only worth the work where somebody listens. */
 const OBJECT_EVENTS = ['newobject', 'closeobject', CHANGE];
-
-/** How much the workers of a connection may differ. */
-const LEVELS = ['strict', 'pipes', 'schema'];
 
 /**
  * A URL of an agent, a connection of this package, a mediasoup module, or a connection of the app's
@@ -99,20 +97,12 @@ class Horizontal extends EnhancedEventEmitter {
    */
   constructor(connections, options = {}) {
     super();
+    this.#options = checkOptions('Horizontal', options);
     this.#initial =
       connections === undefined || connections === null
         ? 'environment'
-        : [...connections].map(toConnection);
-    this.#options = options;
+        : toConnections(connections);
     shareCore(this, () => this.#start());
-    toPlacement(options);
-    checkCallTimeout(options.callTimeoutMs);
-
-    const { compatibility } = options;
-
-    if (compatibility !== undefined && !LEVELS.includes(compatibility)) {
-      throw new TypeError(`compatibility must be one of ${LEVELS.join(', ')}`);
-    }
     this.#listenToListeners();
     if (this.#initial !== 'environment') {
       this.#start();
@@ -428,15 +418,18 @@ class Horizontal extends EnhancedEventEmitter {
 }
 
 /**
- * @param {unknown} value
- * @throws {TypeError}
+ * @param {Iterable<ConnectionLike>} given
+ * @returns {Connection[]}
  */
-function checkCallTimeout(value) {
-  const limited = Number.isSafeInteger(value) && Number(value) >= 1;
-
-  if (value !== undefined && value !== 'infinite' && !limited) {
-    throw new TypeError("callTimeoutMs must be a whole number of milliseconds or 'infinite'");
+function toConnections(given) {
+  // A text can be iterated over too, which nobody means.
+  if (typeof given !== 'object' || typeof given[Symbol.iterator] !== 'function') {
+    throw new TypeError(
+      `Horizontal: connections must be a list of connections, got ${show(given, true)}`,
+    );
   }
+
+  return [...given].map((one, i) => toConnection(one, `Horizontal: connections[${i}]`));
 }
 
 function closedError() {

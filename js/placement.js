@@ -2,9 +2,6 @@
 
 const { inspect } = require('node:util');
 
-/** The rules that come with the package. */
-const POLICIES = ['home', 'pack', 'leastLoaded', 'roundRobin', 'region', 'scatter'];
-
 /**
  * What a mediasoup-worker is wanted for.
  *
@@ -53,11 +50,10 @@ const POLICIES = ['home', 'pack', 'leastLoaded', 'roundRobin', 'region', 'scatte
  */
 
 /**
- * Options as the core takes them, and the app's function for it.
+ * Options, which are checked, as the core takes them, and the app's function for it.
  *
  * @param {PlacementOptions} options
  * @returns {{ settings: object, chooser: ((text: string) => string) | undefined }}
- * @throws {TypeError} Naming the option that is of no use.
  */
 function toPlacement({
   placement,
@@ -69,27 +65,6 @@ function toPlacement({
   maxFanOut,
 }) {
   const own = typeof placement === 'function';
-
-  check(
-    placement === undefined || own || POLICIES.includes(placement),
-    `placement must be a function or one of ${POLICIES.join(', ')}`,
-  );
-  check(isCount(maxParts), 'maxParts must be a whole number from 1 on');
-  check(isCount(workersPerHost), 'workersPerHost must be a whole number from 1 on');
-  check(isCount(maxFanOut), 'maxFanOut must be a whole number from 1 on');
-  check(
-    onPartLost === undefined || onPartLost === 'continue' || onPartLost === 'died',
-    "onPartLost must be 'continue' or 'died'",
-  );
-  check(
-    watermark === undefined || (typeof watermark === 'number' && watermark >= 0 && watermark <= 1),
-    'watermark must be a share of a core, from 0 to 1',
-  );
-  check(
-    region === undefined || (typeof region === 'string' && region !== ''),
-    'region must be a string that is not empty',
-  );
-
   const settings = {
     policy: own ? 'pack' : (placement ?? null),
     maxParts: maxParts ?? null,
@@ -101,23 +76,6 @@ function toPlacement({
   };
 
   return { settings, chooser: own ? toChooser(placement) : undefined };
-}
-
-/**
- * @param {unknown} holds
- * @param {string} message
- */
-function check(holds, message) {
-  if (!holds) {
-    throw new TypeError(message);
-  }
-}
-
-/**
- * @param {number | undefined} value
- */
-function isCount(value) {
-  return value === undefined || (Number.isSafeInteger(value) && value >= 1);
 }
 
 /**

@@ -256,7 +256,7 @@ test('a local worker of another version is refused, by the module or by its mani
 
 test('a wrong level is refused at once', () => {
   expect(() => new Horizontal([], { compatibility: /** @type {any} */ ('loose') })).toThrow(
-    'compatibility must be one of strict, pipes, schema',
+    "options.compatibility must be 'strict', 'pipes' or 'schema', got 'loose'",
   );
   process.env.MEDIASOUP_HORIZONTAL_COMPATIBILITY = 'loose';
   try {

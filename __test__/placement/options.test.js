@@ -13,20 +13,20 @@ afterEach(() => {
 });
 
 test.each([
-  [{ placement: 'elsewhere' }, 'placement must be a function or one of home, pack, leastLoaded'],
-  [{ placement: 7 }, 'placement must be a function or one of'],
-  [{ placement: null }, 'placement must be a function or one of'],
-  [{ maxParts: 0 }, 'maxParts must be a whole number from 1 on'],
-  [{ maxParts: 1.5 }, 'maxParts must be a whole number from 1 on'],
-  [{ maxParts: '2' }, 'maxParts must be a whole number from 1 on'],
-  [{ workersPerHost: -1 }, 'workersPerHost must be a whole number from 1 on'],
-  [{ watermark: 60 }, 'watermark must be a share of a core, from 0 to 1'],
-  [{ watermark: Number.NaN }, 'watermark must be a share of a core, from 0 to 1'],
-  [{ watermark: '0.6' }, 'watermark must be a share of a core, from 0 to 1'],
-  [{ maxFanOut: 0 }, 'maxFanOut must be a whole number from 1 on'],
-  [{ onPartLost: 'weep' }, "onPartLost must be 'continue' or 'died'"],
-  [{ region: '' }, 'region must be a string that is not empty'],
-  [{ region: 1 }, 'region must be a string that is not empty'],
+  [{ placement: 'elsewhere' }, "must be 'home', 'pack', 'leastLoaded', 'roundRobin', 'region' or"],
+  [{ placement: 7 }, "'scatter', or a function, got 7"],
+  [{ placement: null }, 'or a function, got null'],
+  [{ maxParts: 0 }, 'maxParts must be a whole number from 1 on, got 0'],
+  [{ maxParts: 1.5 }, 'maxParts must be a whole number from 1 on, got 1.5'],
+  [{ maxParts: '2' }, "maxParts must be a whole number from 1 on, got '2'"],
+  [{ workersPerHost: -1 }, 'workersPerHost must be a whole number from 1 on, got -1'],
+  [{ watermark: 60 }, 'watermark must be a number from 0 to 1, got 60'],
+  [{ watermark: Number.NaN }, 'watermark must be a number from 0 to 1, got NaN'],
+  [{ watermark: '0.6' }, "watermark must be a number from 0 to 1, got '0.6'"],
+  [{ maxFanOut: 0 }, 'maxFanOut must be a whole number from 1 on, got 0'],
+  [{ onPartLost: 'weep' }, "onPartLost must be 'continue' or 'died', got 'weep'"],
+  [{ region: '' }, "region must be a string that is not empty, got ''"],
+  [{ region: 1 }, 'region must be a string that is not empty, got 1'],
 ])('refuses the options %j', (options, message) => {
   const make = () => new Horizontal([], /** @type {HorizontalOptions} */ (options));
 

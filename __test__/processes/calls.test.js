@@ -192,7 +192,9 @@ test.each([0, -1, 1.5, 'soon', null])('callTimeoutMs %p is refused', (callTimeou
   expect(() => new Horizontal([], /** @type {any} */ ({ callTimeoutMs }))).toThrow(
     expect.objectContaining({
       name: 'TypeError',
-      message: "callTimeoutMs must be a whole number of milliseconds or 'infinite'",
+      message: expect.stringContaining(
+        "options.callTimeoutMs must be a whole number of milliseconds from 1 on, or 'infinite', got",
+      ),
     }),
   );
 });

@@ -284,7 +284,10 @@ describe('settings for TLS and tokens', () => {
 
   test.each(['token', 'tokenFile', 'ca', 'cert', 'key', 'serverName'])('%s is a string', (name) => {
     expect(connect({ [name]: 42 })).toThrow(
-      new TypeError(`RemoteConnection: ${name} must be a string`),
+      new TypeError(
+        `RemoteConnection: options.${name} must be a string that is not empty, got ` +
+          (name === 'token' ? 'a number' : '42'),
+      ),
     );
   });
 

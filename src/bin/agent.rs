@@ -1,6 +1,7 @@
 //! `mediasoup-horizontal-agent`: gives this host's mediasoup-workers to controllers.
 
 use std::{
+    env,
     ffi::OsString,
     io::{self, IsTerminal, Write},
     net::SocketAddr,
@@ -76,15 +77,19 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::VirtualWorker { args }) => {
             // Its stderr is the app's log: warnings only, unless somebody asks.
-            log_to_stderr("warn");
-            return become_ending(single::run(args));
+            return match log_to_stderr("warn") {
+                Ok(()) => become_ending(single::run(args)),
+                Err(why) => fail(&why),
+            };
         }
         Some(Command::Drain(args)) => return ask(admin::drain(args, &mut io::stdout())),
         Some(Command::Status(args)) => return ask(admin::status(args, &mut io::stdout())),
         Some(Command::Watchdog) => return watch_workers(),
         None => {}
     }
-    log_to_stderr("info");
+    if let Err(why) = log_to_stderr("info") {
+        return fail(&why);
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.to_string()),
@@ -176,7 +181,8 @@ fn watch_workers() -> ExitCode {
     match watchdog::watch() {
         Ok(0) => ExitCode::SUCCESS,
         Ok(killed) => {
-            log_to_stderr("info");
+            // The agent that started it could log.
+            let _ = log_to_stderr("info");
             tracing::warn!(killed, "the agent is gone; workers that hung were killed");
             ExitCode::SUCCESS
         }
@@ -283,13 +289,18 @@ fn become_ending(ending: Ending) -> ExitCode {
     }
 }
 
-fn log_to_stderr(default: &str) {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
+fn log_to_stderr(default: &str) -> Result<(), String> {
+    let variable = env::var(LOG_VARIABLE).ok();
+    let wanted = variable.as_deref().filter(|wanted| !wanted.trim().is_empty());
+    let filter = EnvFilter::try_new(wanted.unwrap_or(default)).map_err(|error| {
+        format!("{LOG_VARIABLE}={}: {error}; it is a level such as warn", wanted.unwrap_or(default))
+    })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
+    Ok(())
 }
 
 /// One line that says what is wrong.

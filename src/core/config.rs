@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    num::{NonZeroU64, NonZeroUsize, ParseIntError},
+    num::{NonZeroU64, NonZeroUsize},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -150,10 +150,14 @@ pub enum ConfigError {
     Remote { url: String, source: InvalidOptions },
     #[error("cannot read this host's addresses: {0}")]
     Interfaces(#[from] std::io::Error),
-    #[error("{CONNECT_TIMEOUT_MS}={value}: {source}")]
-    Timeout { value: String, source: ParseIntError },
-    #[error("{name}={value}: {source}; a number of milliseconds or {INFINITE}")]
-    TimeLimit { name: &'static str, value: String, source: ParseIntError },
+    #[error("{CONNECT_TIMEOUT_MS}={0}: it is a whole number of milliseconds")]
+    Timeout(String),
+    #[error("{name}={value}: it is a whole number of milliseconds from {least} on, or {INFINITE}")]
+    TimeLimit { name: &'static str, value: String, least: u64 },
+    #[error("{EXEC_IN_PLACE}={0}: it is 0 or 1")]
+    ExecInPlace(String),
+    #[error("{name}: {source}")]
+    Variable { name: &'static str, source: Box<ConfigError> },
     #[error("{url}: silenceMs {silence} must be longer than heartbeatMs {heartbeat}")]
     Silence { url: String, silence: u128, heartbeat: u128 },
     #[error(transparent)]
@@ -174,11 +178,9 @@ impl Options {
     pub fn connect_timeout(&self) -> Result<Duration, ConfigError> {
         let configured = match (self.connect_timeout_ms, self.variable(CONNECT_TIMEOUT_MS)) {
             (Some(configured), _) => Some(configured),
-            (None, Some(value)) => Some(
-                value
-                    .parse()
-                    .map_err(|source| ConfigError::Timeout { value: value.to_owned(), source })?,
-            ),
+            (None, Some(value)) => {
+                Some(value.parse().map_err(|_| ConfigError::Timeout(value.to_owned()))?)
+            }
             (None, None) => None,
         };
         Ok(configured.map_or(CONNECT_TIMEOUT, Duration::from_millis))
@@ -186,14 +188,14 @@ impl Options {
 
     /// How long Workers on agents outlive a lost link, where the environment tells.
     fn session_timeout(&self) -> Result<Option<SessionTimeoutMs>, ConfigError> {
-        self.time_limit(SESSION_TIMEOUT_MS)
+        self.time_limit(SESSION_TIMEOUT_MS, 0)
     }
 
     /// How long the app waits for what.
     pub fn deadlines(&self) -> Result<Deadlines, ConfigError> {
         let configured = match self.call_timeout_ms {
             Some(configured) => Some(configured),
-            None => self.time_limit(CALL_TIMEOUT_MS)?,
+            None => self.time_limit(CALL_TIMEOUT_MS, 1)?,
         };
         let call = if let Some(configured) = configured {
             configured.into()
@@ -205,14 +207,18 @@ impl Options {
         Ok(Deadlines { connect: self.connect_timeout()?, call })
     }
 
-    fn time_limit(&self, name: &'static str) -> Result<Option<SessionTimeoutMs>, ConfigError> {
+    fn time_limit(
+        &self,
+        name: &'static str,
+        least: u64,
+    ) -> Result<Option<SessionTimeoutMs>, ConfigError> {
         match self.variable(name) {
             None => Ok(None),
             Some(INFINITE) => Ok(Some(SessionTimeoutMs::Word(Infinite::Infinite))),
             Some(value) => {
-                let wrong =
-                    |source| ConfigError::TimeLimit { name, value: value.to_owned(), source };
-                Ok(Some(SessionTimeoutMs::Limited(value.parse().map_err(wrong)?)))
+                let limit = value.parse().ok().filter(|limit| *limit >= least);
+                let wrong = || ConfigError::TimeLimit { name, value: value.to_owned(), least };
+                limit.map(SessionTimeoutMs::Limited).map(Some).ok_or_else(wrong)
             }
         }
     }
@@ -293,16 +299,24 @@ fn environment(core: &Core, options: &Options) -> Result<Vec<Arc<dyn Connection>
         .filter(|url| !url.is_empty())
         .collect();
     if urls.is_empty() {
-        let in_place = options.variable(EXEC_IN_PLACE).map(|value| value != "0");
-        let settings = LocalSettings { exec_in_place: in_place, ..LocalSettings::default() };
+        let exec_in_place = options.exec_in_place()?;
+        let settings = LocalSettings { exec_in_place, ..LocalSettings::default() };
         return Ok(vec![Arc::new(local(options, settings)?)]);
     }
     let settings = |url: &str| RemoteSettings { url: url.to_owned(), ..RemoteSettings::default() };
     let mut connections = Vec::new();
     for url in urls {
-        connections.extend(agents(core, options, &settings(url))?);
+        connections.extend(agents(core, options, &settings(url)).map_err(of_the_list)?);
     }
     Ok(connections)
+}
+
+/// Says where a URL that is none was found.
+fn of_the_list(error: ConfigError) -> ConfigError {
+    match error {
+        ConfigError::Url { .. } => ConfigError::Variable { name: AGENTS, source: Box::new(error) },
+        other => other,
+    }
 }
 
 /// The agent of a URL. Those of a name come by themselves, as the name tells.
@@ -351,7 +365,14 @@ fn unstarted(
 ) -> Result<RemoteConnection, ConfigError> {
     let remote = remote_options(options, settings)?;
     let url = remote.url.to_string();
-    RemoteConnection::new(remote).map_err(|source| ConfigError::Remote { url, source })
+    RemoteConnection::new(remote).map_err(|source| {
+        let variable = credentials::variable_of(&source, options, settings);
+        let error = ConfigError::Remote { url, source };
+        match variable {
+            Some(name) => ConfigError::Variable { name, source: Box::new(error) },
+            None => error,
+        }
+    })
 }
 
 fn remote_options(
@@ -450,6 +471,8 @@ mod tests {
         assert_eq!(call(given, &[]), Ok(None));
         let wrong = call(None, &[(CALL_TIMEOUT_MS, "soon")]).unwrap_err();
         assert!(wrong.contains("CALL_TIMEOUT_MS=soon") && wrong.contains("infinite"), "{wrong}");
+        let zero = call(None, &[(CALL_TIMEOUT_MS, "0")]).unwrap_err();
+        assert!(zero.contains("CALL_TIMEOUT_MS=0: ") && zero.contains("from 1 on"), "{zero}");
     }
 
     #[test]

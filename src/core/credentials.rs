@@ -1,11 +1,14 @@
 //! What an app shows to agents and what it trusts, from settings and from the environment.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::config::{Options, RemoteSettings};
 use crate::{
-    connection::remote::RemoteOptions,
-    net::{InvalidToken, KeyPairFiles, Token, TokenFile, TokenFileError},
+    connection::remote::{InvalidOptions, RemoteOptions},
+    net::{InvalidToken, KeyPairFiles, TlsError, Token, TokenFile, TokenFileError},
 };
 
 /// The token for agents.
@@ -26,6 +29,10 @@ pub enum CredentialsError {
     Token(#[from] InvalidToken),
     #[error(transparent)]
     TokenFile(#[from] TokenFileError),
+    #[error("{TOKEN}: {0}")]
+    TokenVariable(InvalidToken),
+    #[error("{TOKEN_FILE}: {0}")]
+    TokenFileVariable(TokenFileError),
     #[error("token and tokenFile are both given; one is enough")]
     TwoTokens,
     #[error("{TOKEN} and {TOKEN_FILE} are both set; one is enough")]
@@ -59,8 +66,13 @@ pub(super) fn put(
         (Some(token), None, ..) => remote.token = Some(Token::new(token)?),
         (None, Some(path), ..) => remote.token_file = Some(file(path.clone())?),
         (None, None, Some(_), Some(_)) => return Err(CredentialsError::TwoTokenVariables),
-        (None, None, Some(token), None) => remote.token = Some(Token::new(token)?),
-        (None, None, None, Some(path)) => remote.token_file = Some(file(path.into())?),
+        (None, None, Some(token), None) => {
+            remote.token = Some(Token::new(token).map_err(CredentialsError::TokenVariable)?);
+        }
+        (None, None, None, Some(path)) => {
+            let file = file(path.into()).map_err(CredentialsError::TokenFileVariable)?;
+            remote.token_file = Some(file);
+        }
         (None, None, None, None) => {}
     }
     let path = |name| options.variable(name).map(PathBuf::from);
@@ -76,6 +88,25 @@ pub(super) fn put(
     };
     remote.tls.server_name.clone_from(server_name);
     Ok(())
+}
+
+/// The variable that named a file which cannot be used.
+pub(super) fn variable_of(
+    error: &InvalidOptions,
+    options: &Options,
+    settings: &RemoteSettings,
+) -> Option<&'static str> {
+    let InvalidOptions::Tls(
+        TlsError::File { path, .. } | TlsError::Content { path, .. } | TlsError::Mismatch(path, _),
+    ) = error
+    else {
+        return None;
+    };
+    let RemoteSettings { ca, cert, key, .. } = settings;
+    [(CA, ca), (CERT, cert), (KEY, key)].into_iter().find_map(|(name, own)| {
+        let named = options.variable(name).filter(|_| own.is_none());
+        named.filter(|named| Path::new(named) == path).map(|_| name)
+    })
 }
 
 #[cfg(test)]
@@ -130,8 +161,10 @@ mod tests {
         let two = found(&nothing, &[(TOKEN, "hush"), (TOKEN_FILE, path)]).unwrap_err();
         assert!(two.contains("both set") && !two.contains("hush"), "{two}");
         let bad = found(&nothing, &[(TOKEN, "hush hush")]).unwrap_err();
-        assert!(bad.contains("the token") && !bad.contains("hush"), "{bad}");
+        assert!(bad.starts_with(&format!("{TOKEN}: the token")), "{bad}");
+        assert!(!bad.contains("hush"), "{bad}");
         let missing = found(&nothing, &[(TOKEN_FILE, "/nonexistent")]).unwrap_err();
+        assert!(missing.starts_with(&format!("{TOKEN_FILE}: ")), "{missing}");
         assert!(missing.contains("/nonexistent"), "{missing}");
     }
 
@@ -154,6 +187,29 @@ mod tests {
             let error = read(WSS, settings, variables).unwrap_err();
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn tells_which_variable_named_a_file() {
+        let missing = |path: &str| {
+            InvalidOptions::Tls(TlsError::Mismatch(path.into(), PathBuf::from("other")))
+        };
+        let variables =
+            [(CA, "ca.pem"), (CERT, "c.pem"), (KEY, "k.pem")].map(|(n, v)| (n.into(), v.into()));
+        let options = Options::of_environment(variables.into_iter().collect());
+        let nothing = RemoteSettings::default();
+        let own = RemoteSettings { ca: Some("ca.pem".into()), ..RemoteSettings::default() };
+        for (path, settings, expected) in [
+            ("ca.pem", &nothing, Some(CA)),
+            ("c.pem", &nothing, Some(CERT)),
+            ("k.pem", &own, Some(KEY)),
+            ("ca.pem", &own, None),
+            ("elsewhere.pem", &nothing, None),
+        ] {
+            assert_eq!(variable_of(&missing(path), &options, settings), expected, "{path}");
+        }
+        let name = InvalidOptions::Tls(TlsError::ServerName("x".to_owned()));
+        assert_eq!(variable_of(&name, &options, &nothing), None);
     }
 
     #[test]

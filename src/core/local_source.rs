@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::config::{ConfigError, Options};
+use super::config::{ConfigError, EXEC_IN_PLACE, Options};
 use crate::{
     MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
     addresses::{HostAddresses, PortPolicy, bind_defaults, interfaces},
@@ -27,6 +27,18 @@ pub struct LocalSettings {
     pub version: Option<String>,
     /// `None`: where its Worker has one part only.
     pub exec_in_place: Option<bool>,
+}
+
+impl Options {
+    /// Whether the process that mediasoup spawns becomes the worker, where the environment tells.
+    pub(super) fn exec_in_place(&self) -> Result<Option<bool>, ConfigError> {
+        match self.variable(EXEC_IN_PLACE) {
+            None => Ok(None),
+            Some("0") => Ok(Some(false)),
+            Some("1") => Ok(Some(true)),
+            Some(other) => Err(ConfigError::ExecInPlace(other.to_owned())),
+        }
+    }
 }
 
 /// Makes the connection to this host.
@@ -167,5 +179,18 @@ mod tests {
         assert_eq!(differences("pipes", by_file()), []);
         let Err(wrong) = local(&options("loose"), by_file()) else { panic!("no such level") };
         assert!(wrong.to_string().contains("COMPATIBILITY=loose: it is one of strict, pipes"));
+    }
+
+    #[test]
+    fn workers_start_in_place_where_the_environment_says_so() {
+        let read = |value: &str| {
+            let variables = [(EXEC_IN_PLACE.to_owned(), value.to_owned())];
+            let options = Options::of_environment(variables.into_iter().collect());
+            options.exec_in_place().map_err(|error| error.to_string())
+        };
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read(" 0 "), Ok(Some(false)));
+        assert_eq!(read("1"), Ok(Some(true)));
+        assert_eq!(read("no"), Err(format!("{EXEC_IN_PLACE}=no: it is 0 or 1")));
     }
 }
