@@ -330,6 +330,8 @@ async fn handshakes_at_a_time_of_all_and_of_one_address() {
         let mut nothing = Vec::new();
         assert!(matches!(within(third.read_to_end(&mut nothing)).await, Ok(0) | Err(_)));
         assert_eq!(server.limits().get(limit), 1);
+        let metrics = server.metrics().unwrap();
+        assert!(metrics.contains("connections_refused_total{reason=\"full\"} 1\n"), "{metrics}");
         // One leaves, and makes room.
         drop(idle.pop());
         within(async {
