@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/frames.rs"]
+mod frames;
 mod support;
 
 use std::{
@@ -23,9 +25,7 @@ use mediasoup_horizontal::{
     },
     net::{Backoff, Timing, Token},
     queue::TrySendError,
-    wire::{
-        AgentReply, Body, Frame, Hello, MAX_MESSAGE, ProtocolRange, SUBPROTOCOL, SpawnSpec, encode,
-    },
+    wire::{AgentReply, Body, Frame, MAX_MESSAGE, SUBPROTOCOL, SpawnSpec, encode},
 };
 use support::{
     FakeWorkers, SCHEMA, VERSION, agent_options, message, pair_with, remote_options, request,
@@ -79,33 +79,15 @@ async fn shake(address: SocketAddr, token: &str) -> Result<Socket, Error> {
 
 async fn open(address: SocketAddr) -> Socket {
     let mut socket = shake(address, "good").await.unwrap();
-    let hello = Hello {
-        protocol: ProtocolRange::OURS,
-        mediasoup: VERSION.to_owned(),
-        schema: SCHEMA.to_owned(),
-        session: None,
-        last_seen: None,
-        boot_id: None,
-        netns: None,
-        controller: "test".to_owned(),
-    };
-    socket.send(Message::text(serde_json::to_string(&hello).unwrap())).await.unwrap();
+    socket.send(Message::text(frames::hello())).await.unwrap();
     let Some(Ok(Message::Text(text))) = within(socket.next()).await else { panic!("no text") };
     assert!(matches!(serde_json::from_str(&text).unwrap(), AgentReply::Welcome(_)));
     socket
 }
 
 fn spawn(handle: u32, version: &str, args: &[&str]) -> Message {
-    let spec = SpawnSpec {
-        version: version.to_owned(),
-        schema: SCHEMA.to_owned(),
-        args: args.iter().map(|&arg| arg.to_owned()).collect(),
-        dtls_certificate: None,
-        dtls_private_key: None,
-    };
-    let mut message = BytesMut::new();
-    encode(&Frame::about(handle, Body::Spawn(spec)), &mut message);
-    Message::Binary(message.freeze())
+    let spec = SpawnSpec { version: version.to_owned(), ..frames::spec(args) };
+    frames::frames(&[Frame::about(handle, Body::Spawn(spec))])
 }
 
 /// The text with which the agent closes a link.
@@ -330,6 +312,8 @@ async fn handshakes_at_a_time_of_all_and_of_one_address() {
         let mut nothing = Vec::new();
         assert!(matches!(within(third.read_to_end(&mut nothing)).await, Ok(0) | Err(_)));
         assert_eq!(server.limits().get(limit), 1);
+        let metrics = server.metrics().unwrap();
+        assert!(metrics.contains("connections_refused_total{reason=\"full\"} 1\n"), "{metrics}");
         // One leaves, and makes room.
         drop(idle.pop());
         within(async {

@@ -10,6 +10,7 @@ mod support;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use certificates::{Authority, Valid};
+use futures_util::SinkExt;
 use mediasoup_horizontal::{
     agent::{Agent, AgentError, AgentOptions, DrainOrder, Server},
     connection::{
@@ -17,15 +18,20 @@ use mediasoup_horizontal::{
         remote::{RemoteConnection, RemoteOptions},
     },
     net::{ServerTls, ServerTlsFiles, Token},
+    wire::SUBPROTOCOL,
 };
 use support::{
     FakeWorkers, Wire, agent_options, connected, end_of, message, next_message, pair,
-    remote_options, request, within,
+    remote_options, request, server, within,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::oneshot,
+};
+use tokio_tungstenite::{
+    client_async,
+    tungstenite::{Message, client::IntoClientRequest},
 };
 
 struct Watched {
@@ -133,6 +139,28 @@ async fn metrics_tell_what_happened() {
     assert_eq!(after["sessions_ended_total{cause=\"closed\"}"], 1.0);
     assert_eq!(after["workers_ended_total{cause=\"closed\"}"], 1.0);
     assert_eq!(after["workers"], 0.0);
+}
+
+/// Whoever is refused and leaves without waiting for the answer is counted once, by what it did.
+#[tokio::test]
+async fn a_refusal_is_counted_once() {
+    let server = server(agent_options(), &FakeWorkers::new());
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let refused = async {
+        let mut request = "ws://agent".into_client_request().unwrap();
+        let headers = request.headers_mut();
+        headers.insert("Sec-WebSocket-Protocol", SUBPROTOCOL.parse().unwrap());
+        headers.insert("Authorization", "Bearer good".parse().unwrap());
+        let (mut socket, _) = client_async(request, far).await.unwrap();
+        socket.send(Message::text(r#"{"type":"goodbye"}"#)).await.unwrap();
+    };
+    within(async { tokio::join!(server.serve(Box::new(near), [10, 0, 0, 1].into()), refused) })
+        .await;
+    let metrics = server.metrics().unwrap();
+    let told = |reason: &str, count: u32| {
+        metrics.contains(&format!("connections_refused_total{{reason=\"{reason}\"}} {count}\n"))
+    };
+    assert!(told("refused", 1) && told("lost", 0), "{metrics}");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/frames.rs"]
+mod frames;
 #[path = "support/heap.rs"]
 mod heap;
 #[path = "support/honest.rs"]
@@ -11,7 +13,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use mediasoup_horizontal::{
     connection::{
@@ -20,10 +22,7 @@ use mediasoup_horizontal::{
         remote::{RemoteConnection, Status},
     },
     net::{Dial, DialError, Dialed},
-    wire::{
-        Body, ExitReport, Frame, Frames, LoadReport, SUBPROTOCOL, SpawnFailure, SpawnSpec, Spawned,
-        encode,
-    },
+    wire::{Body, ExitReport, Frame, Frames, LoadReport, SUBPROTOCOL, SpawnFailure, Spawned},
 };
 use serde_json::{Value, json};
 use support::{
@@ -43,7 +42,11 @@ use tokio_tungstenite::{
     },
 };
 
-use self::{heap::Measured, honest::Honest};
+use self::{
+    frames::{PING, encoded, frames, from_server, spec},
+    heap::Measured,
+    honest::Honest,
+};
 
 type Socket = WebSocketStream<DuplexStream>;
 
@@ -153,18 +156,6 @@ fn about(worker: u32, body: Body) -> Frame {
     Frame::about(worker, body)
 }
 
-fn encoded(frames: &[Frame]) -> Bytes {
-    let mut message = BytesMut::new();
-    for frame in frames {
-        encode(frame, &mut message);
-    }
-    message.freeze()
-}
-
-fn frames(frames: &[Frame]) -> Message {
-    Message::Binary(encoded(frames))
-}
-
 /// The handle of the next worker that is asked for.
 async fn asked_for(socket: &mut Socket) -> u32 {
     loop {
@@ -178,20 +169,6 @@ async fn asked_for(socket: &mut Socket) -> u32 {
         }
     }
 }
-
-/// One WebSocket frame of a server.
-fn raw(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first, 127];
-    if let Ok(length @ 0..126) = u8::try_from(payload.len()) {
-        bytes[1] = length;
-    } else {
-        bytes.extend((payload.len() as u64).to_be_bytes());
-    }
-    bytes.extend(payload);
-    bytes
-}
-
-const PING: u8 = 0x89;
 
 fn lost(exit: Exit) -> String {
     let Exit::Lost(why) = exit else { panic!("{exit:?}") };
@@ -210,15 +187,8 @@ async fn keep_alive(mut socket: Socket) {
 }
 
 fn breaches() -> Vec<(Vec<u8>, &'static str)> {
-    let binary = |bytes: &[u8]| raw(0x82, bytes);
-    let said = |frame: Frame| raw(0x82, &encoded(&[frame]));
-    let spec = SpawnSpec {
-        version: VERSION.to_owned(),
-        schema: SCHEMA.to_owned(),
-        args: Vec::new(),
-        dtls_certificate: None,
-        dtls_private_key: None,
-    };
+    let binary = |bytes: &[u8]| from_server(0x82, bytes);
+    let said = |frame: Frame| from_server(0x82, &encoded(&[frame]));
     let failure =
         SpawnFailure { code: "full".to_owned(), message: "no".to_owned(), path: None, errno: None };
     let exited = || Body::Exited(ExitReport { code: Some(0), signal: None, lost: None });
@@ -241,17 +211,17 @@ fn breaches() -> Vec<(Vec<u8>, &'static str)> {
         (binary(&[4, 1, 0, 0, 0, 6, 0, 0, 0, 9, 9, 9, 9, 9, 9]), "size prefix says otherwise"),
         (binary(&[2, 1, 0, 0, 0, 1, 0, 0, 0, b'{']), "unusable JSON"),
         (binary(&vec![4; 17 * MIB]), "too long"),
-        (raw(0x81, b"{}"), "a text after the handshake"),
-        (raw(0x81, &[0xff, 0xfe]), "UTF-8"),
-        (raw(0xC2, &[1]), "eserved bits"),
-        (raw(0x83, &[1]), "opcode"),
+        (from_server(0x81, b"{}"), "a text after the handshake"),
+        (from_server(0x81, &[0xff, 0xfe]), "UTF-8"),
+        (from_server(0xC2, &[1]), "eserved bits"),
+        (from_server(0x83, &[1]), "opcode"),
         (said(about(99, Body::Channel(message(b"hello")))), "output for worker 99"),
         (said(about(99, Body::Stderr(Bytes::from_static(b"x")))), "output for worker 99"),
         (said(about(99, spawned())), "SPAWNED for worker 99"),
         (said(about(1, spawned())), "SPAWNED for worker 1"),
         (said(about(1, Body::Failed(failure))), "FAILED for worker 1"),
         (said(about(99, exited())), "EXITED for worker 99"),
-        (said(about(1, Body::Spawn(spec))), "only controllers send"),
+        (said(about(1, Body::Spawn(spec(&[])))), "only controllers send"),
         (said(about(1, Body::Signal(9))), "only controllers send"),
         (said(Frame::link(Body::Ack(1000))), "an acknowledgement of 1000 frames"),
         (said(Frame::link(Body::Ack(u64::MAX))), "an acknowledgement of"),
@@ -405,9 +375,9 @@ async fn messages_that_are_never_acknowledged_are_bounded_and_end_the_session() 
 #[tokio::test(start_paused = true)]
 async fn floods_of_pings_take_no_memory() {
     let mut world = World::new().await;
-    let websocket = raw(PING, &[7; 125]).repeat(500);
+    let websocket = from_server(PING, &[7; 125]).repeat(500);
     let pings: Vec<_> = (0..5000).map(|number| Frame::link(Body::Ping(number))).collect();
-    for (flood, length) in [(websocket, 40 * MIB), (raw(0x82, &encoded(&pings)), 8 * MIB)] {
+    for (flood, length) in [(websocket, 40 * MIB), (from_server(0x82, &encoded(&pings)), 8 * MIB)] {
         let (mut socket, _links) = world.with_workers(1).await;
         // It reads nothing itself.
         let wire = socket.get_mut();
@@ -496,12 +466,12 @@ async fn frames_in_tiny_pieces_are_frames() {
     let mut world = World::new().await;
     let (mut socket, mut links) = world.with_workers(1).await;
     let whole = encoded(&[about(1, Body::Channel(message(b"in pieces")))]);
-    let mut pieces = raw(0x02, &whole[..1]);
+    let mut pieces = from_server(0x02, &whole[..1]);
     for byte in &whole[1..] {
-        pieces.extend(raw(0x00, &[*byte]));
-        pieces.extend(raw(PING, b"between"));
+        pieces.extend(from_server(0x00, &[*byte]));
+        pieces.extend(from_server(PING, b"between"));
     }
-    pieces.extend(raw(0x80, &[]));
+    pieces.extend(from_server(0x80, &[]));
     socket.get_mut().write_all(&pieces).await.unwrap();
     assert_eq!(next_message(&mut links[0]).await, message(b"in pieces"));
     world.ends_well(8).await;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/frames.rs"]
+mod frames;
 #[path = "support/heap.rs"]
 mod heap;
 #[path = "support/honest.rs"]
@@ -11,18 +13,15 @@ mod support;
 
 use std::{fs, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use futures_util::{SinkExt, StreamExt};
 use mediasoup_horizontal::{
     MEDIASOUP_VERSION, SCHEMA_FINGERPRINT,
     agent::{Agent, AgentOptions, Identity, LocalWorkers, Server},
     net::Timing,
-    wire::{
-        AgentReply, Body, Frame, Frames, Hello, ProtocolRange, SUBPROTOCOL, SpawnFailure,
-        SpawnSpec, encode,
-    },
+    wire::{AgentReply, Body, Frame, Frames, SUBPROTOCOL, SpawnFailure, SpawnSpec},
 };
-use support::{FakeWorkers, SCHEMA, VERSION, agent_options, server, within};
+use support::{FakeWorkers, agent_options, server, within};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     net::TcpStream,
@@ -32,7 +31,11 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
 };
 
-use self::{heap::Measured, honest::Honest};
+use self::{
+    frames::{PING, encoded, frames, from_client, hello, spec},
+    heap::Measured,
+    honest::Honest,
+};
 
 type Socket = WebSocketStream<DuplexStream>;
 
@@ -99,44 +102,8 @@ impl World {
     }
 }
 
-fn hello() -> String {
-    let hello = Hello {
-        protocol: ProtocolRange::OURS,
-        mediasoup: VERSION.to_owned(),
-        schema: SCHEMA.to_owned(),
-        session: None,
-        last_seen: None,
-        boot_id: None,
-        netns: None,
-        controller: "hostile".to_owned(),
-    };
-    serde_json::to_string(&hello).unwrap()
-}
-
-fn spec(args: &[&str]) -> SpawnSpec {
-    SpawnSpec {
-        version: VERSION.to_owned(),
-        schema: SCHEMA.to_owned(),
-        args: args.iter().map(|&arg| arg.to_owned()).collect(),
-        dtls_certificate: None,
-        dtls_private_key: None,
-    }
-}
-
 fn spawn(handle: u32, args: &[&str]) -> Frame {
     Frame::about(handle, Body::Spawn(spec(args)))
-}
-
-fn encoded(frames: &[Frame]) -> Bytes {
-    let mut message = BytesMut::new();
-    for frame in frames {
-        encode(frame, &mut message);
-    }
-    message.freeze()
-}
-
-fn frames(frames: &[Frame]) -> Message {
-    Message::Binary(encoded(frames))
 }
 
 /// The next data frame.
@@ -162,27 +129,10 @@ async fn end(socket: &mut Socket) -> Option<(CloseCode, String)> {
     told
 }
 
-/// One WebSocket frame of a client, whose mask is zero.
-fn raw(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        length @ 0..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
-        length => {
-            bytes.push(0x80 | 127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    bytes.extend([0; 4]);
-    bytes.extend(payload);
-    bytes
-}
-
-const PING: u8 = 0x89;
-
 #[tokio::test(start_paused = true)]
 async fn pings_whose_answers_are_not_read_take_no_memory() {
     let world = World::new().await;
-    let flood = raw(PING, &[7; 125]).repeat(500);
+    let flood = from_client(PING, &[7; 125]).repeat(500);
     // Before the hello and in a session.
     for let_in in [false, true] {
         let mut socket = if let_in { world.session().await } else { world.open().await };
@@ -264,15 +214,15 @@ async fn whatever_is_no_message_of_the_protocol_ends_that_session_alone() {
         head
     };
     let cases = [
-        ("compressed", raw(0xC2, &[1, 2, 3])),
-        ("an opcode that there is none of", raw(0x83, &[1])),
-        ("a text that is not UTF-8", raw(0x81, &[0xff, 0xfe])),
-        ("a continuation of nothing", raw(0x80, &[1])),
-        ("a ping in pieces", raw(0x09, &[1])),
-        ("a ping of 200 bytes", raw(PING, &[1; 200])),
+        ("compressed", from_client(0xC2, &[1, 2, 3])),
+        ("an opcode that there is none of", from_client(0x83, &[1])),
+        ("a text that is not UTF-8", from_client(0x81, &[0xff, 0xfe])),
+        ("a continuation of nothing", from_client(0x80, &[1])),
+        ("a ping in pieces", from_client(0x09, &[1])),
+        ("a ping of 200 bytes", from_client(PING, &[1; 200])),
         ("a frame of 1 TiB", huge),
         ("no mask", vec![0x82, 1, 1]),
-        ("an empty message", raw(0x82, &[])),
+        ("an empty message", from_client(0x82, &[])),
     ];
     for (what, bytes) in cases {
         let mut socket = world.with_worker(&[]).await;
@@ -292,19 +242,19 @@ async fn messages_in_tiny_pieces_are_messages_and_no_larger_than_others() {
     let mut world = World::new().await;
     let mut socket = world.session().await;
     let whole = encoded(&[spawn(1, &[])]);
-    let mut pieces = raw(0x02, &whole[..1]);
+    let mut pieces = from_client(0x02, &whole[..1]);
     for byte in &whole[1..] {
-        pieces.extend(raw(0x00, &[*byte]));
-        pieces.extend(raw(PING, b"between"));
-        pieces.extend(raw(0x00, &[]));
+        pieces.extend(from_client(0x00, &[*byte]));
+        pieces.extend(from_client(PING, b"between"));
+        pieces.extend(from_client(0x00, &[]));
     }
-    pieces.extend(raw(0x80, &[]));
+    pieces.extend(from_client(0x80, &[]));
     socket.get_mut().write_all(&pieces).await.unwrap();
     assert!(matches!(data(&mut socket).await, Body::Spawned(_)));
     // More pieces than a message may be long.
-    let piece = raw(0x00, &vec![0; MIB]);
+    let piece = from_client(0x00, &vec![0; MIB]);
     let wire = socket.get_mut();
-    wire.write_all(&raw(0x02, &[4])).await.unwrap();
+    wire.write_all(&from_client(0x02, &[4])).await.unwrap();
     for _ in 0..40 {
         if wire.write_all(&piece).await.is_err() {
             break;
@@ -447,7 +397,7 @@ async fn a_gigantic_hello_is_refused() {
     let mut world = World::new().await;
     for length in [65_537, 15 * MIB] {
         let mut socket = world.open().await;
-        let long = hello().replace("hostile", &"x".repeat(length));
+        let long = hello().replace("by hand", &"x".repeat(length));
         let _ = within(socket.send(Message::text(long))).await;
         assert_eq!(end(&mut socket).await, None);
         world.honest.goes_on().await;

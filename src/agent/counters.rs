@@ -73,11 +73,13 @@ pub(super) enum NotLetIn {
     Refused,
     /// Too many wrong tokens came from its address.
     Hasty,
+    /// Too many others are in their handshakes.
+    Full,
 }
 
 impl NotLetIn {
-    pub(super) const NAMES: [&str; 7] =
-        ["tls", "http", "token", "lost", "late", "refused", "hasty"];
+    pub(super) const NAMES: [&str; 8] =
+        ["tls", "http", "token", "lost", "late", "refused", "hasty", "full"];
 }
 
 /// Why a worker did not start.

@@ -1,7 +1,7 @@
 //! What an agent tells over HTTP to those who watch it: `/metrics`, `/healthz` and `/readyz`. It
 //! shows counts and takes nothing.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
 use http_body_util::Full;
 use hyper::{
@@ -14,7 +14,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -50,29 +50,34 @@ impl Watchers {
         Ok(Self { listener, address })
     }
 
-    /// Answers until it is dropped.
+    /// Answers until it is dropped, and every connection with it.
     pub(super) async fn serve(self, server: Server) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut conversations = JoinSet::new();
         loop {
-            // The semaphore is never closed, so this only waits.
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    let server = server.clone();
-                    tokio::spawn(async move {
-                        if timeout(CONNECTION_TIMEOUT, converse(stream, server)).await.is_err() {
-                            tracing::debug!("a watcher's connection lasted too long");
+            tokio::select! {
+                // Cancel-safe: a finished task stays in the set until it is taken.
+                Some(_) = conversations.join_next() => {}
+                // Cancel-safe: a connection that was not accepted stays in the backlog.
+                accepted = self.listener.accept(), if conversations.len() < CONNECTIONS => {
+                    match accepted {
+                        Ok((stream, _)) => {
+                            conversations.spawn(converse_for_a_while(stream, server.clone()));
                         }
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    // Most likely out of file descriptors: some time must pass.
-                    tracing::warn!(%error, "cannot accept those who read metrics");
-                    sleep(Duration::from_millis(100)).await;
+                        Err(error) => {
+                            // Most likely out of file descriptors: some time must pass.
+                            tracing::warn!(%error, "cannot accept those who read metrics");
+                            sleep(Duration::from_millis(100)).await;
+                        }
+                    }
                 }
             }
         }
+    }
+}
+
+async fn converse_for_a_while(stream: TcpStream, server: Server) {
+    if timeout(CONNECTION_TIMEOUT, converse(stream, server)).await.is_err() {
+        tracing::debug!("a watcher's connection lasted too long");
     }
 }
 

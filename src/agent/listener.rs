@@ -181,12 +181,12 @@ impl Agent {
                     Ok((stream, peer)) => {
                         let max = limits.handshakes;
                         let Ok(place) = Arc::clone(&handshakes).try_acquire_owned() else {
-                            server.limits().exceeded(LimitExceeded::Handshakes { max });
+                            server.turned_away(LimitExceeded::Handshakes { max });
                             continue;
                         };
                         let max = limits.handshakes_per_address;
                         let Some(counted) = addresses.one_more(peer.ip(), max) else {
-                            server.limits().exceeded(LimitExceeded::HandshakesPerAddress { max });
+                            server.turned_away(LimitExceeded::HandshakesPerAddress { max });
                             continue;
                         };
                         let server = server.clone();

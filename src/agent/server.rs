@@ -193,8 +193,9 @@ impl Server {
         drop(shaking);
         match shaken {
             Ok(Ok(Some(mut done))) => done.ended().await,
-            // What exceeds a limit is counted, and logged now and then.
+            // The agent ends.
             Ok(Ok(None)) => {}
+            // What exceeds a limit is counted there too, and logged now and then.
             Ok(Err(problem @ HandshakeError::Hasty(_))) => {
                 self.shared.counts.not_let_in(problem.kind());
             }
@@ -212,6 +213,12 @@ impl Server {
         }
     }
 
+    /// Counts a connection that is closed at once, since there are too many.
+    pub(super) fn turned_away(&self, error: LimitExceeded) {
+        self.shared.counters.exceeded(error);
+        self.shared.counts.not_let_in(NotLetIn::Full);
+    }
+
     /// Lets a controller in, or tells it why not.
     async fn shake_hands(
         &self,
@@ -227,8 +234,9 @@ impl Server {
         match admitted {
             Ok(Admitted { welcome, handle, resumable, fresh }) => {
                 reply(&mut link, &AgentReply::Welcome(welcome)).await?;
-                if let Some(fresh) = fresh {
-                    fresh.keep();
+                match fresh {
+                    Some(fresh) => fresh.keep(),
+                    None => self.shared.counts.session_resumed(),
                 }
                 let (done, ended) = oneshot::channel();
                 let Resumable { attempt, .. } = resumable;
@@ -238,11 +246,12 @@ impl Server {
                 Ok(Some(Done(ended)))
             }
             Err(refusal) => {
-                self.shared.counts.not_let_in(NotLetIn::Refused);
-                tracing::info!(%peer, problem = refusal.message, "refused");
-                reply(&mut link, &AgentReply::Refused(refusal)).await?;
-                link.close().await;
-                Ok(None)
+                let message = refusal.message.clone();
+                // Whoever does not stay to hear it is refused all the same.
+                if reply(&mut link, &AgentReply::Refused(refusal)).await.is_ok() {
+                    link.close().await;
+                }
+                Err(HandshakeError::Refused(message))
             }
         }
     }
@@ -259,7 +268,8 @@ impl Server {
             let error = counters.exceeded(error);
             if let LimitExceeded::WrongTokens { retry_after, .. } = error {
                 let (why, seconds) = (error.to_string(), retry_seconds(retry_after));
-                refuse_hasty(transport, &why, seconds).await.map_err(AcceptError::Io)?;
+                // Whoever does not stay to hear it is refused all the same.
+                let _ = refuse_hasty(transport, &why, seconds).await;
             }
             return Err(error.into());
         }
@@ -283,7 +293,6 @@ impl Server {
             if let Some(seen) = hello.last_seen {
                 if let Some(resumable) = resume(&handle, seen).await? {
                     tracing::info!(session, %peer, %controller, "session resumed");
-                    self.shared.counts.session_resumed();
                     handle.about.came_from(peer);
                     let seen = Some(resumable.received);
                     let welcome = self.welcome(hello, protocol, id.clone(), seen, peer);
@@ -445,6 +454,8 @@ enum HandshakeError {
     Accept(#[from] AcceptError),
     #[error(transparent)]
     Hasty(#[from] LimitExceeded),
+    #[error("refused: {0}")]
+    Refused(String),
     #[error(transparent)]
     Link(#[from] LinkLost),
 }
@@ -454,6 +465,7 @@ impl HandshakeError {
         match self {
             Self::Tls(_) => NotLetIn::Tls,
             Self::Hasty(_) => NotLetIn::Hasty,
+            Self::Refused(_) => NotLetIn::Refused,
             Self::Accept(AcceptError::WrongToken) => NotLetIn::Token,
             Self::Accept(AcceptError::Refused { .. }) => NotLetIn::Http,
             Self::Accept(AcceptError::Io(_)) | Self::Link(_) => NotLetIn::Lost,

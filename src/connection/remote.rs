@@ -99,6 +99,9 @@ impl Shared {
 
     /// A session is lost; its workers are about to hear of it.
     fn session_lost(&self, reason: &str) {
+        // Whoever comes next there is another one.
+        self.set_draining(false);
+        self.history.session_lost();
         let mut loss = self.loss.lock();
         let number = loss.as_ref().map_or(1, |loss| loss.number + 1);
         *loss = Some(Loss { number, reason: reason.to_owned() });

@@ -78,7 +78,8 @@ impl Core {
         joining.iter().map(state).collect()
     }
 
-    /// Gives up a connection that is on its way into the set. False if there is none.
+    /// Gives up a connection that is on its way into the set. False if there is none; else nobody
+    /// hears how it went.
     pub fn give_up(&self, name: &str) -> bool {
         self.inner.joining.lock().remove(name).is_some_and(|joining| {
             joining.connection.close();
@@ -145,8 +146,9 @@ async fn usable(connection: &dyn Connection) -> Result<(), JoinError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::time::Duration;
+    use std::{sync::mpsc, time::Duration};
 
+    use parking_lot::Mutex;
     use tokio::sync::{oneshot, watch};
 
     use super::*;
@@ -162,17 +164,40 @@ mod tests {
     struct Scripted {
         state: watch::Sender<ConnectionState>,
         problem: SpawnError,
+        /// Where `close()` waits until somebody saw that it is closed, and asked for the name.
+        seen: Option<Seen>,
+    }
+
+    struct Seen {
+        tell: mpsc::Sender<()>,
+        told: Mutex<mpsc::Receiver<()>>,
     }
 
     impl Scripted {
         fn new(state: ConnectionState) -> Arc<Self> {
             let problem = SpawnError::Incompatible(Incompatibility::told("another".to_owned()));
-            Arc::new(Self { state: watch::Sender::new(state), problem })
+            Arc::new(Self { state: watch::Sender::new(state), problem, seen: None })
+        }
+
+        /// One whose end is seen while it is being closed.
+        fn seen_closing() -> Arc<Self> {
+            let (tell, told) = mpsc::channel();
+            let seen = Some(Seen { tell, told: Mutex::new(told) });
+            let state = watch::Sender::new(ConnectionState::Connecting);
+            Arc::new(Self { state, problem: SpawnError::Unreachable(String::new()), seen })
+        }
+
+        fn is_closed(&self) -> bool {
+            *self.state.borrow() == ConnectionState::Closed
         }
     }
 
     impl Connection for Scripted {
         fn name(&self) -> String {
+            if let Some(seen) = self.seen.as_ref().filter(|_| self.is_closed()) {
+                // It may be asked after `close()`.
+                let _ = seen.tell.send(());
+            }
             "scripted".to_owned()
         }
 
@@ -197,14 +222,20 @@ mod tests {
         }
 
         fn close(&self) {
-            self.state.send_replace(ConnectionState::Closed);
+            let closed = self.state.send_replace(ConnectionState::Closed);
+            if let Some(seen) = self.seen.as_ref().filter(|_| closed != ConnectionState::Closed) {
+                seen.told.lock().recv().unwrap();
+            }
         }
     }
 
-    fn core() -> Core {
+    fn core(connect_timeout: Duration) -> Core {
         let book = config::address_book(&Options::default()).unwrap();
-        Core::start(book, Duration::from_secs(1), Spread::ONE_PART).unwrap()
+        Core::start(book, connect_timeout, Spread::ONE_PART).unwrap()
     }
+
+    /// Longer than any test takes.
+    const PATIENT: Duration = Duration::from_secs(600);
 
     fn join(core: &Core, connection: &Arc<Scripted>) -> oneshot::Receiver<Result<(), JoinError>> {
         let (told, result) = oneshot::channel();
@@ -216,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_in_the_set_once_it_is_connected() {
-        let core = core();
+        let core = core(PATIENT);
         let mut events = core.events().listen();
         let connection = Scripted::new(ConnectionState::Connecting);
         let result = join(&core, &connection);
@@ -241,7 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_used_stays_out_and_is_closed() {
-        let core = core();
+        let core = core(Duration::from_secs(1));
         let mut events = core.events().listen();
         let connection = Scripted::new(ConnectionState::Connecting);
         let result = join(&core, &connection);
@@ -260,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_given_up_as_it_connects_stays_out() {
-        let core = core();
+        let core = core(PATIENT);
         let connection = Scripted::new(ConnectionState::Connecting);
         let result = join(&core, &connection);
         // Kept, so that its task goes on as one does that has had its answer already.
@@ -278,7 +309,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_can_be_given_up() {
-        let mut core = core();
+        let mut core = core(PATIENT);
         let connection = Scripted::new(ConnectionState::Connecting);
         let result = join(&core, &connection);
         assert!(core.give_up("scripted"));
@@ -289,5 +320,20 @@ mod tests {
         let _waiting = join(&core, &again);
         core.close();
         assert_eq!(*again.state.borrow(), ConnectionState::Closed);
+    }
+
+    /// The task that tries the connection runs on another thread, and may be about to end by itself.
+    #[tokio::test]
+    async fn one_that_ends_while_it_is_given_up_is_given_up() {
+        let core = core(PATIENT);
+        let connection = Scripted::seen_closing();
+        let result = join(&core, &connection);
+        assert!(core.give_up("scripted"));
+        let next = Scripted::new(ConnectionState::Connecting);
+        let joined = join(&core, &next);
+        assert!(result.await.is_err(), "nobody hears of it");
+        next.state.send_replace(ConnectionState::Connected);
+        assert_eq!(joined.await.unwrap(), Ok(()), "its successor is another one");
+        assert_eq!(core.connections(), ["scripted"]);
     }
 }

@@ -20,7 +20,7 @@ const WIRE: usize = 64 * 1024;
 /// The longest answer of an agent that refuses by HTTP.
 const ANSWER_MAX: usize = 2048;
 
-fn block_on<T>(future: impl Future<Output = T>) -> Option<T> {
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Option<T> {
     // Nothing here waits for time or a socket of the system.
     let runtime = Builder::new_current_thread().build().ok()?;
     Some(runtime.block_on(future))
@@ -146,7 +146,11 @@ pub fn handshake_texts(data: &[u8]) {
             let again = serde_json::to_string(&hello).map(|text| Hello::parse(&text));
             assert!(matches!(&again, Ok(Ok((again, _))) if *again == hello), "{hello:?}");
         }
-        Err(problem) => assert!(problem.to_string().len() <= text.len() * 12 + 500),
+        Err(problem) => {
+            let problem = problem.to_string();
+            assert!(problem.len() <= text.len() * 12 + 500);
+            assert!(!problem.chars().any(char::is_control), "{problem:?}");
+        }
     }
     if let Ok(reply) = serde_json::from_str::<AgentReply>(text) {
         let again = serde_json::to_string(&reply);

@@ -2,6 +2,7 @@
 //! promise about hostile input is broken. `cargo nextest` runs them on damaged and random input,
 //! `scripts/fuzz` by libFuzzer.
 
+mod admin;
 mod channel;
 mod handshake;
 mod local;
@@ -16,6 +17,7 @@ mod seeds;
 mod tests;
 
 pub use self::{
+    admin::admin_lines,
     channel::{channel_framing, channel_message},
     handshake::{handshake_answer, handshake_request, handshake_texts},
     local::{private_files, stub_messages, worker_arguments},
@@ -29,7 +31,7 @@ pub use self::{
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("channel_framing", channel_framing),
     ("channel_message", channel_message),
     ("wire_frames", wire_frames),
@@ -37,6 +39,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("handshake_answer", handshake_answer),
     ("handshake_texts", handshake_texts),
     ("stub_messages", stub_messages),
+    ("admin_lines", admin_lines),
     ("private_files", private_files),
     ("worker_arguments", worker_arguments),
     ("virtual_worker", virtual_worker),

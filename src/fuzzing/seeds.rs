@@ -44,6 +44,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "handshake_answer" => answers(),
         "handshake_texts" => texts(),
         "stub_messages" => stub_messages(),
+        "admin_lines" => admin_lines(),
         "private_files" => private_files(),
         "worker_arguments" => arguments(),
         "virtual_worker" => virtual_programs(),
@@ -224,6 +225,9 @@ const WELCOME: &str = r#"{"type":"welcome","protocol":1,"agentId":"media-3:4480"
 "load":{"workers":2,"maxWorkers":8},"heartbeatMs":1000}"#;
 const REFUSED: &str = r#"{"type":"refused","code":"busy","message":"it has 64 sessions already"}"#;
 
+/// What would colour a terminal.
+const STRANGE: &str = r#"{"type":"\u001b[31mwelcome"}"#;
+
 fn answers() -> Vec<Vec<u8>> {
     let http = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 6\r\nConnection: close\r\n\r\nno way";
     let text = |place: u8, text: &[u8]| [&[place], text].concat();
@@ -240,6 +244,7 @@ fn answers() -> Vec<Vec<u8>> {
         text(1, &[0x01, 2, b'{', b'"', 0x80, 1, b'}']),
         text(2, WELCOME.as_bytes()),
         text(2, REFUSED.as_bytes()),
+        text(2, STRANGE.as_bytes()),
     ]
 }
 
@@ -248,7 +253,7 @@ fn texts() -> Vec<Vec<u8>> {
         "schema":"d2c0","session":"00112233445566778899aabbccddeeff","lastSeen":7,
         "bootId":"f0a1","netns":4026531840,"controller":"app-7 pid 4242"}"#;
     let urls = ["ws://10.0.0.5:4480", "wss://media.example/agents/1", "ws://[::1]:9/"];
-    let all = [hello, WELCOME, REFUSED, urls[0], urls[1], urls[2]];
+    let all = [hello, WELCOME, REFUSED, STRANGE, urls[0], urls[1], urls[2]];
     all.map(|text| text.as_bytes().to_vec()).to_vec()
 }
 
@@ -263,6 +268,26 @@ fn stub_messages() -> Vec<Vec<u8>> {
         protocol::encode(Kind::Stderr, &[]),
         42_i32.to_le_bytes().to_vec(),
     ]
+}
+
+fn admin_lines() -> Vec<Vec<u8>> {
+    let requests = [
+        r#"{"command":"status"}"#,
+        r#"{"command":"drain","timeoutMs":60000,"exit":true,"wait":true}"#,
+        r#"{"command":"cancel"}"#,
+    ];
+    let status = concat!(
+        r#"{"event":"draining","state":"draining","agentId":"media-3:4480","instanceId":"7d1c","#,
+        r#""pid":4711,"draining":{"forMs":1500,"leftMs":58500,"exit":true,"reason":"SIGTERM"},"#,
+        r#""workers":2,"maxWorkers":8,"sessions":[{"session":7,"controller":"app-7 pid 4242","#,
+        r#""peer":"10.0.0.2","linked":true,"ageMs":90000,"workers":[{"pid":4712,"ageMs":80000,"#,
+        r#""cpu":125}]},{"session":3,"controller":null,"peer":null,"linked":false,"ageMs":null,"#,
+        r#""workers":[{"pid":null,"ageMs":3,"cpu":null}]}],"unlisted":4,"unlistedSessions":1}"#,
+    );
+    let error = r#"{"event":"error","message":"too many are asking"}"#;
+    let long = " ".repeat(5000);
+    let lines = requests.into_iter().chain([status, error, &long]);
+    lines.map(|line| format!("{line}\n").into_bytes()).collect()
 }
 
 fn private_files() -> Vec<Vec<u8>> {

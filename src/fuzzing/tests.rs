@@ -167,6 +167,7 @@ targets! {
     handshake_answer
     handshake_texts
     stub_messages
+    admin_lines
     private_files
     worker_arguments
     virtual_worker

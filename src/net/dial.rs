@@ -184,6 +184,9 @@ pub async fn open(
         Ok(AgentReply::Welcome(welcome)) => return Ok((link, *welcome)),
         Ok(AgentReply::Refused(refusal)) => refusal,
         Err(error) => {
+            // Names that it made up are quoted there as they are.
+            let error = error.to_string();
+            let error = error.escape_debug();
             let problem = format!("agent {url} answers neither welcome nor refused: {error}");
             return Err(misfit(problem, "neither welcome nor refused"));
         }

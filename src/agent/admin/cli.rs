@@ -174,11 +174,19 @@ impl Conversation {
             }
             Ok(Ok(_)) => {}
         }
-        let answer: Answer = serde_json::from_slice(&line).map_err(|error| self.problem(&error))?;
-        match (answer.event, &answer.message) {
-            (Event::Error, Some(message)) => Err(self.problem(message)),
-            _ => Ok((answer, line)),
-        }
+        let answer = understand(&line).map_err(|problem| self.problem(&problem))?;
+        Ok((answer, line))
+    }
+}
+
+/// What an agent said, or what is wrong in words for a terminal.
+pub(crate) fn understand(line: &[u8]) -> Result<Answer, String> {
+    let in_words = |text: &str| text.escape_debug().to_string();
+    let answer: Answer =
+        serde_json::from_slice(line).map_err(|error| in_words(&error.to_string()))?;
+    match (answer.event, &answer.message) {
+        (Event::Error, message) => Err(in_words(message.as_deref().unwrap_or("it refuses"))),
+        _ => Ok(answer),
     }
 }
 
@@ -193,13 +201,16 @@ async fn connect(path: &Path) -> Result<Option<UnixStream>, AdminError> {
     }
 }
 
-fn describe(status: &Status) -> String {
+/// What an agent tells of itself, for a terminal.
+pub(crate) fn describe(status: &Status) -> String {
     let seconds = |ms: u64| format!("{} s", ms / 1000);
-    let mut text = format!("{} {}", status.agent_id, status.state);
+    let (agent, state) = (status.agent_id.escape_debug(), status.state.escape_debug());
+    let mut text = format!("{agent} {state}");
     if let Some(drain) = &status.draining {
         let left = drain.left_ms.map_or("no deadline".to_owned(), |ms| seconds(ms) + " left");
         let then = if drain.exit { "then it ends" } else { "and it stays" };
-        let _ = write!(text, " for {}, {left}, {then} ({})", seconds(drain.for_ms), drain.reason);
+        let (drains, why) = (seconds(drain.for_ms), drain.reason.escape_debug());
+        let _ = write!(text, " for {drains}, {left}, {then} ({why})");
     }
     let _ = write!(text, "\n{} of {} workers", status.workers, status.max_workers);
     for SessionStatus { session, controller, peer, linked, age_ms, workers } in &status.sessions {
@@ -218,6 +229,9 @@ fn describe(status: &Status) -> String {
                 cpu.map_or(String::new(), |cpu| format!(", {}.{} % of a core", cpu / 10, cpu % 10));
             let _ = write!(text, "\n  {pid}, {} old{cpu}", seconds(*age_ms));
         }
+    }
+    if status.unlisted_sessions > 0 {
+        let _ = write!(text, "\nand {} more sessions", status.unlisted_sessions);
     }
     if status.unlisted > 0 {
         let _ = write!(text, "\n  and {} more workers", status.unlisted);

@@ -8,14 +8,15 @@ mod socket;
 use serde::{Deserialize, Serialize};
 
 pub use serve::Admin;
+pub(crate) use serve::hear;
 pub use socket::{AdminSocket, AdminSocketError, default_paths};
 
 use super::status::Status;
 
 /// The longest request.
-const REQUEST_MAX: u64 = 4 * 1024;
+pub(crate) const REQUEST_MAX: u64 = 4 * 1024;
 /// The longest answer: a status with as many sessions and workers as are told one by one.
-const ANSWER_MAX: u64 = 1024 * 1024;
+pub(super) const ANSWER_MAX: u64 = 1024 * 1024;
 
 /// What an operator wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

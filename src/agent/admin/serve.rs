@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -31,14 +31,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
-enum Refused {
+pub enum Refused {
     #[error("only the agent's own user may ask")]
     User,
     #[error("no request within {} s", PATIENCE.as_secs())]
     Late,
     #[error("a request has at most {REQUEST_MAX} bytes and ends with a new line")]
     Long,
-    #[error("the request is malformed: {0}")]
+    #[error("the request is malformed: {}", .0.to_string().escape_debug())]
     Malformed(#[from] serde_json::Error),
     #[error("too many are asking")]
     Busy,
@@ -108,16 +108,15 @@ async fn accept(socket: AdminSocket, server: Server, mut ending: watch::Receiver
 
 async fn serve(stream: UnixStream, server: Result<&Server, &Refused>) {
     let credentials = stream.peer_cred();
-    let (reader, mut writer) = stream.into_split();
+    let (mut reader, mut writer) = stream.into_split();
     let outcome = async {
         let server = server.map_err(|_| Refused::Busy)?;
         let uid = credentials?.uid();
         if !may_ask(uid, nix::unistd::geteuid().as_raw()) {
             return Err(Refused::User);
         }
-        let mut reader = BufReader::new(reader.take(REQUEST_MAX));
-        let request = timeout(PATIENCE, read(&mut reader)).await.map_err(|_| Refused::Late)??;
-        obey(request, server, reader.into_inner().into_inner(), &mut writer).await
+        let request = timeout(PATIENCE, hear(&mut reader)).await.map_err(|_| Refused::Late)??;
+        obey(request, server, reader, &mut writer).await
     };
     if let Err(refused) = outcome.await {
         tracing::info!(problem = %refused, "an operator is not served");
@@ -131,9 +130,10 @@ fn may_ask(peer: u32, own: u32) -> bool {
     peer == own || peer == 0
 }
 
-async fn read(reader: &mut BufReader<tokio::io::Take<OwnedReadHalf>>) -> Result<Request, Refused> {
+/// The one request of an operator. The caller sets the deadline.
+pub async fn hear(reader: &mut (impl AsyncRead + Unpin)) -> Result<Request, Refused> {
     let mut line = Vec::new();
-    reader.read_until(b'\n', &mut line).await?;
+    BufReader::new(reader.take(REQUEST_MAX)).read_until(b'\n', &mut line).await?;
     if line.last() != Some(&b'\n') {
         return Err(Refused::Long);
     }

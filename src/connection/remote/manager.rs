@@ -208,9 +208,6 @@ impl Manager {
 
     /// Ends what lived in a session. Spawns that it did not answer may be asked of the next, once.
     fn bury(&mut self, mut session: Session, reason: &str) {
-        // Whoever comes next there is another one.
-        self.shared.set_draining(false);
-        self.shared.history.session_lost();
         self.shared.session_lost(reason);
         let error = SpawnError::Unreachable(reason.to_owned());
         for spawn in session.lose(reason) {
@@ -317,8 +314,6 @@ impl Manager {
         let url = &self.shared.options.url;
         let reason = format!("agent {url}: {lost}");
         tracing::warn!(reason, "the session is lost");
-        self.shared.set_draining(false);
-        self.shared.history.session_lost();
         self.shared.state.send_replace(ConnectionState::Disconnected);
         self.shared.session_lost(&reason);
         session.end(&reason);
