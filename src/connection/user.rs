@@ -145,9 +145,6 @@ impl UserConnection {
 
     async fn start(&self, mut request: SpawnRequest) -> Result<WorkerLink, SpawnError> {
         let UserOptions { name, max_workers, connect_timeout, .. } = &self.options;
-        if *self.shared.closed.borrow() {
-            return Err(self.closed());
-        }
         if let Some(version) = &self.options.version {
             request.version.clone_from(version);
         }
@@ -158,6 +155,10 @@ impl UserConnection {
         let (reply, answer) = oneshot::channel();
         let (place, exit) = {
             let mut workers = self.shared.workers.lock();
+            // Under the lock: whoever closes it then takes the lock, and finds this one.
+            if *self.shared.closed.borrow() {
+                return Err(self.closed());
+            }
             if workers.by_id.len() >= *max_workers {
                 return Err(SpawnError::Full(format!(
                     "the connection {name} runs {max_workers} of {max_workers} workers"
