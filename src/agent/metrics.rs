@@ -86,79 +86,67 @@ impl Server {
 
     /// Its metrics as text.
     pub fn metrics(&self) -> Result<String, fmt::Error> {
-        let page = Filler(Page::new(METRICS));
-        page.gauges(self);
-        page.counters(self);
-        page.0.text()
+        let page = Page::new(PREFIX, METRICS);
+        gauges(&page, self);
+        counters(&page, self);
+        page.text()
     }
 }
 
-struct Filler(Page);
-
-impl Filler {
-    fn gauge(&self, name: &str, labels: &[&str], value: f64) {
-        self.0.gauge(&format!("{PREFIX}{name}"), labels, value);
+fn gauges(page: &Page, server: &Server) {
+    let shared = &server.shared;
+    let mut versions: Vec<_> =
+        shared.source.offers().into_iter().map(|offer| offer.version).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    page.gauge("info", &[env!("CARGO_PKG_VERSION"), &versions.join(",")], 1.0);
+    page.gauge("start_time_seconds", &[], shared.started_at.as_secs_f64());
+    page.gauge("ready", &[], f64::from(u8::from(server.readiness().is_ok())));
+    let drain = shared.drain.now();
+    page.gauge("draining", &[], f64::from(u8::from(drain.is_some())));
+    if let Some(left) = drain.and_then(|drain| drain.left()) {
+        page.gauge("drain_left_seconds", &[], left.as_secs_f64());
     }
-
-    fn count(&self, name: &str, labels: &[&str], value: u64) {
-        self.0.count(&format!("{PREFIX}{name}"), labels, value);
+    page.gauge("cores", &[], number(cores()));
+    page.gauge("sessions", &[], number(shared.sessions.count()));
+    page.gauge("sessions_max", &[], number(shared.options.max_sessions));
+    let load = server.load();
+    page.gauge("workers", &[], number(load.workers));
+    page.gauge("workers_max", &[], number(load.max_workers));
+    for (pid, load) in shared.sampler.sample().loads.into_iter().take(WORKERS_MAX) {
+        page.gauge("worker_cpu_cores", &[&pid.to_string()], f64::from(load) / 1000.0);
     }
+}
 
-    fn gauges(&self, server: &Server) {
-        let shared = &server.shared;
-        let mut versions: Vec<_> =
-            shared.source.offers().into_iter().map(|offer| offer.version).collect();
-        versions.sort_unstable();
-        versions.dedup();
-        self.gauge("info", &[env!("CARGO_PKG_VERSION"), &versions.join(",")], 1.0);
-        self.gauge("start_time_seconds", &[], shared.started_at.as_secs_f64());
-        self.gauge("ready", &[], f64::from(u8::from(server.readiness().is_ok())));
-        let drain = shared.drain.now();
-        self.gauge("draining", &[], f64::from(u8::from(drain.is_some())));
-        if let Some(left) = drain.and_then(|drain| drain.left()) {
-            self.gauge("drain_left_seconds", &[], left.as_secs_f64());
-        }
-        self.gauge("cores", &[], number(cores()));
-        self.gauge("sessions", &[], number(shared.sessions.count()));
-        self.gauge("sessions_max", &[], number(shared.options.max_sessions));
-        let load = server.load();
-        self.gauge("workers", &[], number(load.workers));
-        self.gauge("workers_max", &[], number(load.max_workers));
-        for (pid, load) in shared.sampler.sample().loads.into_iter().take(WORKERS_MAX) {
-            self.gauge("worker_cpu_cores", &[&pid.to_string()], f64::from(load) / 1000.0);
-        }
+fn counters(page: &Page, server: &Server) {
+    let counters = &server.shared.counts;
+    let traffic = server.shared.meter.read();
+    for (name, value) in [
+        ("sessions_opened_total", counters.sessions_opened.load(Relaxed)),
+        ("sessions_resumed_total", counters.sessions_resumed.load(Relaxed)),
+        ("links_lost_total", counters.links_lost.load(Relaxed)),
+        ("workers_started_total", counters.workers_started.load(Relaxed)),
+        ("frames_sent_total", traffic.frames_sent),
+        ("frames_received_total", traffic.frames_received),
+        ("frames_replayed_total", traffic.frames_replayed),
+        ("sent_bytes_total", traffic.bytes_sent),
+        ("received_bytes_total", traffic.bytes_received),
+    ] {
+        page.count(name, &[], value);
     }
-
-    fn counters(&self, server: &Server) {
-        let counters = &server.shared.counts;
-        let traffic = server.shared.meter.read();
-        for (name, value) in [
-            ("sessions_opened_total", counters.sessions_opened.load(Relaxed)),
-            ("sessions_resumed_total", counters.sessions_resumed.load(Relaxed)),
-            ("links_lost_total", counters.links_lost.load(Relaxed)),
-            ("workers_started_total", counters.workers_started.load(Relaxed)),
-            ("frames_sent_total", traffic.frames_sent),
-            ("frames_received_total", traffic.frames_received),
-            ("frames_replayed_total", traffic.frames_replayed),
-            ("sent_bytes_total", traffic.bytes_sent),
-            ("received_bytes_total", traffic.bytes_received),
-        ] {
-            self.count(name, &[], value);
-        }
-        self.counts("sessions_ended_total", &SessionEnd::NAMES, &counters.sessions_ended.read());
-        self.counts("connections_refused_total", &NotLetIn::NAMES, &counters.not_let_in.read());
-        self.counts("workers_ended_total", &WorkerEnd::NAMES, &counters.workers_ended.read());
-        let refused = counters.workers_not_started.read();
-        self.counts("workers_refused_total", &NoStart::NAMES, &refused);
-        for (limit, hits) in server.limits().all() {
-            self.count("limit_hits_total", &[limit], hits);
-        }
+    counts(page, "sessions_ended_total", &SessionEnd::NAMES, &counters.sessions_ended.read());
+    counts(page, "connections_refused_total", &NotLetIn::NAMES, &counters.not_let_in.read());
+    counts(page, "workers_ended_total", &WorkerEnd::NAMES, &counters.workers_ended.read());
+    let refused = counters.workers_not_started.read();
+    counts(page, "workers_refused_total", &NoStart::NAMES, &refused);
+    for (limit, hits) in server.limits().all() {
+        page.count("limit_hits_total", &[limit], hits);
     }
+}
 
-    fn counts(&self, metric: &str, names: &[&str], values: &[u64]) {
-        for (name, value) in names.iter().zip(values) {
-            self.count(metric, &[name], *value);
-        }
+fn counts(page: &Page, metric: &str, names: &[&str], values: &[u64]) {
+    for (name, value) in names.iter().zip(values) {
+        page.count(metric, &[name], *value);
     }
 }
 

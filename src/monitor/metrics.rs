@@ -63,123 +63,111 @@ pub const METRICS: &[Metric] = metrics! {
 
 /// The stats as a page of metrics.
 pub fn page(stats: &Stats) -> Result<String, fmt::Error> {
-    let page = Filler(Page::new(METRICS));
+    let page = Page::new(PREFIX, METRICS);
     page.gauge("info", &[env!("CARGO_PKG_VERSION"), MEDIASOUP_VERSION], 1.0);
     for connection in &stats.connections {
-        page.connection(connection);
+        fill_connection(&page, connection);
     }
-    page.workers(stats);
-    page.counters(stats);
-    page.0.text()
+    fill_workers(&page, stats);
+    fill_counters(&page, stats);
+    page.text()
 }
 
-struct Filler(Page);
-
-impl Filler {
-    fn gauge(&self, name: &str, labels: &[&str], value: f64) {
-        self.0.gauge(&format!("{PREFIX}{name}"), labels, value);
+fn fill_connection(page: &Page, connection: &ConnectionStats) {
+    let name = connection.name.as_str();
+    let flag = |set| f64::from(u8::from(set));
+    page.gauge("connection_up", &[name], flag(connection.state == "connected"));
+    page.gauge("connection_draining", &[name], flag(connection.draining));
+    if let (Some(workers), Some(max)) = (connection.workers, connection.max_workers) {
+        page.gauge("connection_mediasoup_workers", &[name], number(workers));
+        page.gauge("connection_mediasoup_workers_max", &[name], number(max));
     }
-
-    fn count(&self, name: &str, labels: &[&str], value: u64) {
-        self.0.count(&format!("{PREFIX}{name}"), labels, value);
+    page.gauge("connection_cores", &[name], number(connection.cores));
+    page.gauge("connection_cpu_cores", &[name, "own"], connection.cpu);
+    page.gauge("connection_cpu_cores", &[name, "other"], connection.cpu_of_others);
+    if let Some(link) = &connection.link {
+        fill_link(page, name, link);
     }
+}
 
-    fn connection(&self, connection: &ConnectionStats) {
-        let name = connection.name.as_str();
-        let flag = |set| f64::from(u8::from(set));
-        self.gauge("connection_up", &[name], flag(connection.state == "connected"));
-        self.gauge("connection_draining", &[name], flag(connection.draining));
-        if let (Some(workers), Some(max)) = (connection.workers, connection.max_workers) {
-            self.gauge("connection_mediasoup_workers", &[name], number(workers));
-            self.gauge("connection_mediasoup_workers_max", &[name], number(max));
-        }
-        self.gauge("connection_cores", &[name], number(connection.cores));
-        self.gauge("connection_cpu_cores", &[name, "own"], connection.cpu);
-        self.gauge("connection_cpu_cores", &[name, "other"], connection.cpu_of_others);
-        if let Some(link) = &connection.link {
-            self.link(name, link);
-        }
+fn fill_link(page: &Page, name: &str, link: &LinkStats) {
+    if let Some(milliseconds) = link.round_trip_time_ms {
+        page.gauge("connection_round_trip_seconds", &[name], milliseconds / 1000.0);
     }
-
-    fn link(&self, name: &str, link: &LinkStats) {
-        if let Some(milliseconds) = link.round_trip_time_ms {
-            self.gauge("connection_round_trip_seconds", &[name], milliseconds / 1000.0);
-        }
-        self.gauge("connection_queued_bytes", &[name], number(link.queued_bytes));
-        for (metric, value) in [
-            ("frames_sent", link.frames_sent),
-            ("frames_received", link.frames_received),
-            ("frames_replayed", link.frames_replayed),
-            ("sent_bytes", link.bytes_sent),
-            ("received_bytes", link.bytes_received),
-            ("sessions", link.sessions),
-            ("sessions_lost", link.sessions_lost),
-            ("resumes", link.resumes),
-            ("dial_failures", link.dial_failures),
-            ("spawn_retries", link.spawn_retries),
-        ] {
-            self.count(&format!("connection_{metric}_total"), &[name], value);
-        }
+    page.gauge("connection_queued_bytes", &[name], number(link.queued_bytes));
+    for (metric, value) in [
+        ("frames_sent", link.frames_sent),
+        ("frames_received", link.frames_received),
+        ("frames_replayed", link.frames_replayed),
+        ("sent_bytes", link.bytes_sent),
+        ("received_bytes", link.bytes_received),
+        ("sessions", link.sessions),
+        ("sessions_lost", link.sessions_lost),
+        ("resumes", link.resumes),
+        ("dial_failures", link.dial_failures),
+        ("spawn_retries", link.spawn_retries),
+    ] {
+        page.count(&format!("connection_{metric}_total"), &[name], value);
     }
+}
 
-    fn workers(&self, stats: &Stats) {
-        self.gauge("workers", &[], number(stats.workers.len()));
-        let (mut calls, mut bytes) = (0, 0);
-        for worker in &stats.workers {
-            calls += worker.calls_under_way;
-            bytes += worker.queued_bytes;
-            for part in &worker.parts {
-                bytes += part.queued_bytes;
-                let Some(name) = part.connection.as_deref() else { continue };
-                self.gauge("worker_parts", &[name], 1.0);
-                let objects = part.objects;
-                for (kind, count) in [
-                    ("web_rtc_server", objects.web_rtc_servers),
-                    ("router", objects.routers),
-                    ("transport", objects.transports),
-                    ("rtp_observer", objects.rtp_observers),
-                    ("producer", objects.producers),
-                    ("consumer", objects.consumers),
-                    ("data_producer", objects.data_producers),
-                    ("data_consumer", objects.data_consumers),
-                ] {
-                    self.gauge("objects", &[name, kind], number(count));
-                }
+fn fill_workers(page: &Page, stats: &Stats) {
+    page.gauge("workers", &[], number(stats.workers.len()));
+    let (mut calls, mut bytes) = (0, 0);
+    for worker in &stats.workers {
+        calls += worker.calls_under_way;
+        bytes += worker.queued_bytes;
+        for part in &worker.parts {
+            bytes += part.queued_bytes;
+            let Some(name) = part.connection.as_deref() else { continue };
+            page.gauge("worker_parts", &[name], 1.0);
+            let objects = part.objects;
+            for (kind, count) in [
+                ("web_rtc_server", objects.web_rtc_servers),
+                ("router", objects.routers),
+                ("transport", objects.transports),
+                ("rtp_observer", objects.rtp_observers),
+                ("producer", objects.producers),
+                ("consumer", objects.consumers),
+                ("data_producer", objects.data_producers),
+                ("data_consumer", objects.data_consumers),
+            ] {
+                page.gauge("objects", &[name, kind], number(count));
             }
         }
-        self.gauge("calls_under_way", &[], number(calls));
-        self.gauge("worker_queued_bytes", &[], number(bytes));
-        let most = stats.routers.iter().map(|router| router.parts.len()).max();
-        self.gauge("router_parts_max", &[], number(most.unwrap_or(0)));
-        let mut pipes: BTreeMap<[&str; 2], [usize; 2]> = BTreeMap::new();
-        for pipe in &stats.pipes {
-            let ends = [&pipe.from, &pipe.to].map(|end| end.connection.as_deref().unwrap_or(""));
-            let counts = pipes.entry(ends).or_default();
-            counts[0] += 1;
-            counts[1] += usize::from(pipe.paused);
-        }
-        for (ends, [all, paused]) in pipes {
-            self.gauge("pipes", &ends, number(all));
-            self.gauge("pipes_paused", &ends, number(paused));
-        }
     }
+    page.gauge("calls_under_way", &[], number(calls));
+    page.gauge("worker_queued_bytes", &[], number(bytes));
+    let most = stats.routers.iter().map(|router| router.parts.len()).max();
+    page.gauge("router_parts_max", &[], number(most.unwrap_or(0)));
+    let mut pipes: BTreeMap<[&str; 2], [usize; 2]> = BTreeMap::new();
+    for pipe in &stats.pipes {
+        let ends = [&pipe.from, &pipe.to].map(|end| end.connection.as_deref().unwrap_or(""));
+        let counts = pipes.entry(ends).or_default();
+        counts[0] += 1;
+        counts[1] += usize::from(pipe.paused);
+    }
+    for (ends, [all, paused]) in pipes {
+        page.gauge("pipes", &ends, number(all));
+        page.gauge("pipes_paused", &ends, number(paused));
+    }
+}
 
-    fn counters(&self, stats: &Stats) {
-        let counters = &stats.counters;
-        for (method, count) in &counters.calls {
-            self.count("calls_total", &[method], *count);
-        }
-        for (name, value) in [
-            ("call_errors_total", counters.errors),
-            ("workers_started_total", counters.workers_started),
-            ("workers_ended_total", counters.workers_ended),
-            ("parts_opened_total", counters.parts_opened),
-            ("parts_failed_total", counters.parts_failed),
-            ("parts_lost_total", counters.parts_lost),
-            ("events_missed_total", counters.events_missed),
-        ] {
-            self.count(name, &[], value);
-        }
+fn fill_counters(page: &Page, stats: &Stats) {
+    let counters = &stats.counters;
+    for (method, count) in &counters.calls {
+        page.count("calls_total", &[method], *count);
+    }
+    for (name, value) in [
+        ("call_errors_total", counters.errors),
+        ("workers_started_total", counters.workers_started),
+        ("workers_ended_total", counters.workers_ended),
+        ("parts_opened_total", counters.parts_opened),
+        ("parts_failed_total", counters.parts_failed),
+        ("parts_lost_total", counters.parts_lost),
+        ("events_missed_total", counters.events_missed),
+    ] {
+        page.count(name, &[], value);
     }
 }
 

@@ -38,14 +38,16 @@ enum Values {
 
 /// A page that is being filled.
 pub struct Page {
+    /// What every name begins with.
+    prefix: &'static str,
     registry: Registry,
     values: HashMap<&'static str, (&'static [&'static str], Values)>,
 }
 
 impl Page {
-    /// A page with these metrics and no value of any.
-    pub fn new(metrics: &[Metric]) -> Self {
-        let mut page = Self { registry: Registry::default(), values: HashMap::new() };
+    /// A page with these metrics and no value of any. All begin with the prefix.
+    pub fn new(prefix: &'static str, metrics: &[Metric]) -> Self {
+        let mut page = Self { prefix, registry: Registry::default(), values: HashMap::new() };
         for metric in metrics {
             let values = match metric.kind {
                 Kind::Counter => {
@@ -65,22 +67,26 @@ impl Page {
         page
     }
 
-    /// Adds to a counter. `labels` has the values of its labels in their order.
+    /// Adds to a counter, named without the prefix. `labels` has the values of its labels in their order.
     pub fn count(&self, name: &str, labels: &[&str], value: u64) {
-        if let Some((names, Values::Counter(family))) = self.values.get(name) {
+        if let Some((names, Values::Counter(family))) = self.find(name) {
             family.get_or_create(&pairs(names, labels)).inc_by(value);
         } else {
             debug_assert!(false, "no counter {name}");
         }
     }
 
-    /// Adds to a gauge.
+    /// Adds to a gauge, as above.
     pub fn gauge(&self, name: &str, labels: &[&str], value: f64) {
-        if let Some((names, Values::Gauge(family))) = self.values.get(name) {
+        if let Some((names, Values::Gauge(family))) = self.find(name) {
             family.get_or_create(&pairs(names, labels)).inc_by(value);
         } else {
             debug_assert!(false, "no gauge {name}");
         }
+    }
+
+    fn find(&self, name: &str) -> Option<&(&'static [&'static str], Values)> {
+        self.values.get(format!("{}{name}", self.prefix).as_str())
     }
 
     /// The text.
@@ -147,7 +153,7 @@ pub mod tests {
 
     #[test]
     fn writes_what_prometheus_reads() {
-        let page = Page::new(&METRICS);
+        let page = Page::new("", &METRICS);
         page.count("a_b_total", &["say \"hi\"\\\n"], 2);
         page.count("a_b_total", &["say \"hi\"\\\n"], 3);
         page.gauge("a_bytes", &[], 0.5);
