@@ -46,6 +46,8 @@ async function killApp(sessionTimeoutMs, signal) {
     const ready = await Promise.all(agents.map((agent) => agent.ready(signal)));
     const pids = agents.map(nativePid);
     const before = pids.map(countDescriptors);
+    // Their admin sockets, which stay as long as they do.
+    const own = tmps.map((tmp) => fs.readdirSync(tmp));
 
     app = spawn(process.execPath, [APP, ...writeCertificate(folder)], {
       env: { ...process.env, MEDIASOUP_HORIZONTAL_AGENTS: ready.map(({ url }) => url).join(',') },
@@ -54,7 +56,7 @@ async function killApp(sessionTimeoutMs, signal) {
     const ports = await within(readPorts(app), { ms: OPEN_MS, what: 'Workers of an app', signal });
     const left = () => [
       ...pids.flatMap(workersBelow).map((pid) => `worker ${pid}`),
-      ...tmps.flatMap((tmp) => fs.readdirSync(tmp)),
+      ...tmps.flatMap((tmp, i) => fs.readdirSync(tmp).filter((name) => !own[i]?.includes(name))),
       ...pids.filter((pid, i) => countDescriptors(pid) > (before[i] ?? 0)).map(() => 'descriptors'),
     ];
 
