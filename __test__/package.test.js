@@ -123,5 +123,7 @@ test('it brings no files of the checkout that nobody needs', () => {
 
   expect(names).not.toEqual(expect.arrayContaining(['src']));
   expect(names).not.toEqual(expect.arrayContaining(['__test__']));
-  expect(names).toEqual(expect.arrayContaining(['index.d.ts', 'index.js', 'js', 'native-build']));
+  expect(names).toEqual(
+    expect.arrayContaining(['LICENSE', 'index.d.ts', 'index.js', 'js', 'native-build']),
+  );
 });

@@ -56,7 +56,7 @@ function stageMain(stage) {
   const { devDependencies, scripts, ...kept } = manifest;
   const platforms = PLATFORMS.map((platform) => [packageOf(platform), manifest.version]);
 
-  for (const name of [...MAIN_FILES, 'README.md']) {
+  for (const name of [...MAIN_FILES, 'README.md', 'LICENSE']) {
     fs.cpSync(path.join(ROOT, name), path.join(stage, name), { recursive: true });
   }
   for (const name of productionModules()) {
@@ -91,6 +91,7 @@ function productionModules() {
 function stagePlatform(stage, platform, natives) {
   const { name, os: system, cpu, libc } = platform;
 
+  fs.copyFileSync(path.join(ROOT, 'LICENSE'), path.join(stage, 'LICENSE'));
   for (const [file, aliases] of Object.entries(NATIVES)) {
     const found = [file, ...aliases].map((one) => path.join(natives, one)).find(fs.existsSync);
     const staged = path.join(stage, file);
