@@ -4,9 +4,10 @@ const { Scattered } = require('../fleet/lib/scattered');
 const { hosts } = require('../network/lib/hosts');
 const { onNetwork } = require('../network/lib/on-network');
 const { within } = require('../processes/lib/deadline');
-const { eventOf, eventUntil } = require('../support/events');
+const { eventOf } = require('../support/events');
 const { Random } = require('../support/random');
 const { FaultyLink } = require('./lib/faulty-link');
+const { keyFrameComes } = require('./lib/key-frame');
 const { RelayedHosts } = require('./lib/relayed-hosts');
 
 /** @import { Heard, Listener } from '../fleet/lib/listener' */
@@ -24,7 +25,6 @@ const LOSSY = { lossRate: 0.05, delayMs: 20, jitterMs: 10 };
 const QUICK = { heartbeatMs: 200, silenceMs: 800, silentWindowMs: 300 };
 /** How often a way between the hosts is one that swallows all. */
 const BLACK_HOLES = 1 / 3;
-const ASK_MS = 1_000;
 const FRAMES = 20;
 
 /** @type {[Host, Host][]} */
@@ -86,25 +86,9 @@ function mend() {
   }
 }
 
-/**
- * Asks again each second, as browsers do: on a bad network an answer may be lost.
- *
- * @param {Heard} heard
- */
-async function keyFrameComes(heard) {
-  const from = heard.payloads.length;
-  const ask = () =>
-    void heard.consumer.requestKeyFrame().catch((error) => strange.push(`${error}`));
-  const asking = setInterval(ask, ASK_MS);
-
-  ask();
-  try {
-    await eventUntil(heard.events, 'packet', () =>
-      heard.payloads.some((_, index) => index >= from && heard.isKeyFrame(index)),
-    );
-  } finally {
-    clearInterval(asking);
-  }
+/** @param {Heard} heard */
+function keyFrame(heard) {
+  return keyFrameComes(heard, (error) => strange.push(`${error}`));
 }
 
 /**
@@ -120,7 +104,7 @@ async function visit(sources) {
     20_000,
   );
 
-  await Promise.all(all.map(keyFrameComes));
+  await Promise.all(all.map(keyFrame));
 
   return { listener, all };
 }
@@ -185,7 +169,7 @@ test('links that are cut, far and half open, over a network that loses packets: 
   }
   await scattered.expectOnlyOwn();
   await network.impairAll({});
-  await Promise.all(residents.flatMap(({ all }) => all).map(keyFrameComes));
+  await Promise.all(residents.flatMap(({ all }) => all).map(keyFrame));
   for (const { all } of residents) {
     expect(all.every(({ consumer }) => !consumer.closed && !consumer.producerPaused)).toBe(true);
   }

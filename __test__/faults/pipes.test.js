@@ -4,8 +4,8 @@ const { pause } = require('../../examples/lib/deadline');
 const { Scattered, startWays } = require('../fleet/lib/scattered');
 const { hosts } = require('../network/lib/hosts');
 const { onNetwork } = require('../network/lib/on-network');
-const { eventUntil } = require('../support/events');
 const { MessageStream } = require('../../benches/lib/soak/message-stream');
+const { keyFrameComes } = require('./lib/key-frame');
 const { RelayedHosts } = require('./lib/relayed-hosts');
 
 /** @import { Host } from '../network/lib/hosts' */
@@ -21,7 +21,6 @@ const SEED = 20_261_127;
 const LOSSY = { lossRate: 0.05, delayMs: 20, jitterMs: 10 };
 const BLACK_HOLE = { lossRate: 1 };
 const CUT_MS = 3_000;
-const ASK_MS = 1_000;
 const FRAMES = 150;
 const RATE = 50;
 const MESSAGES = 200;
@@ -86,25 +85,11 @@ function far() {
   return found;
 }
 
-/**
- * Asks again each second, as browsers do: an answer may be lost as often as the question.
- *
- * @param {{ source: Source, heard: Heard }} way
- */
-async function keyFrameComes({ source, heard }) {
-  const from = heard.payloads.length;
+/** @param {{ source: Source, heard: Heard }} way */
+async function keyFrame({ source, heard }) {
   const asked = source.stream.keyFrameRequests;
-  const ask = () => void heard.consumer.requestKeyFrame();
-  const asking = setInterval(ask, ASK_MS);
 
-  ask();
-  try {
-    await eventUntil(heard.events, 'packet', () =>
-      heard.payloads.some((_, index) => index >= from && heard.isKeyFrame(index)),
-    );
-  } finally {
-    clearInterval(asking);
-  }
+  await keyFrameComes(heard, (error) => events.push(`${error}`));
   expect(source.stream.keyFrameRequests).toBeGreaterThan(asked);
 }
 
@@ -178,7 +163,7 @@ describe('between hosts', () => {
     await network.impairAll({ ...LOSSY, lossRate: 0.2 });
 
     for (let i = 0; i < 3; i++) {
-      await Promise.all(videos.map(keyFrameComes));
+      await Promise.all(videos.map(keyFrame));
     }
     expect(videos).toHaveLength(2);
     expect(events).toEqual([]);
@@ -223,9 +208,7 @@ describe('between hosts', () => {
       await Promise.all(
         quiet.map(({ heard }, i) => heard.hears(/** @type {number} */ (before[i]) + RATE)),
       );
-      await Promise.all(
-        quiet.filter(({ heard }) => heard.consumer.kind === 'video').map(keyFrameComes),
-      );
+      await Promise.all(quiet.filter(({ heard }) => heard.consumer.kind === 'video').map(keyFrame));
       await sending;
       await expectAllMessages();
       expect(ways.every(({ heard }) => heard.order.duplicates === 0)).toBe(true);
