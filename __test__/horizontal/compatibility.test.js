@@ -9,7 +9,7 @@ const { installedWorker } = require('../../js/worker-binary/paths');
 const { AgentProcess } = require('../processes/lib/agent-process');
 const { within } = require('../processes/lib/deadline');
 const { RawAgent, message } = require('../processes/lib/raw-agent');
-const { RawWebSocket } = require('../processes/lib/raw-websocket');
+const { trueWelcome } = require('../processes/lib/true-welcome');
 
 /** @import { HorizontalOptions } from '../../js/horizontal' */
 
@@ -25,30 +25,7 @@ let folder;
 let horizontal;
 
 beforeAll(async () => {
-  const agent = await AgentProcess.start();
-  const ready = await agent.ready();
-  const socket = await RawWebSocket.connect(ready.url);
-
-  if (!(socket instanceof RawWebSocket)) {
-    throw new Error(`not let in: ${JSON.stringify(socket)}`);
-  }
-  schema = ready.fingerprint;
-  socket.sendText(
-    JSON.stringify({
-      type: 'hello',
-      protocol: { min: 1, max: 1 },
-      mediasoup: version,
-      schema,
-      session: null,
-      lastSeen: null,
-      bootId: null,
-      netns: null,
-      controller: 'a test',
-    }),
-  );
-  welcome = JSON.parse((await socket.next()).payload.toString());
-  socket.close();
-  await agent.stop();
+  ({ welcome, schema } = await trueWelcome());
 });
 
 beforeEach(() => {

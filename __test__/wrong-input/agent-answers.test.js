@@ -3,11 +3,11 @@
 const { randomBytes } = require('node:crypto');
 const mediasoup = require('mediasoup-upstream');
 const { Horizontal } = require('../..');
-const { AgentProcess } = require('../processes/lib/agent-process');
 const { until, within } = require('../processes/lib/deadline');
 const { MARK, marked, newMark } = require('../processes/lib/process-table');
 const { RawAgent, message } = require('../processes/lib/raw-agent');
-const { RawWebSocket, frame } = require('../processes/lib/raw-websocket');
+const { frame } = require('../processes/lib/raw-websocket');
+const { trueWelcome } = require('../processes/lib/true-welcome');
 
 // Every wait has a deadline of its own, which tells more.
 jest.setTimeout(90_000);
@@ -21,29 +21,7 @@ const CHANNEL = 4;
 let welcome;
 
 beforeAll(async () => {
-  const agent = await AgentProcess.start();
-  const ready = await agent.ready();
-  const socket = await RawWebSocket.connect(ready.url);
-
-  if (!(socket instanceof RawWebSocket)) {
-    throw new Error(`not let in: ${JSON.stringify(socket)}`);
-  }
-  socket.sendText(
-    JSON.stringify({
-      type: 'hello',
-      protocol: { min: 1, max: 1 },
-      mediasoup: mediasoup.version,
-      schema: ready.fingerprint,
-      session: null,
-      lastSeen: null,
-      bootId: null,
-      netns: null,
-      controller: 'a test',
-    }),
-  );
-  welcome = JSON.parse((await socket.next()).payload.toString());
-  socket.close();
-  await agent.stop();
+  ({ welcome } = await trueWelcome());
   process.env[MARK] = newMark();
 });
 
