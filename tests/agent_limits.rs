@@ -79,7 +79,7 @@ async fn shake(address: SocketAddr, token: &str) -> Result<Socket, Error> {
 
 async fn open(address: SocketAddr) -> Socket {
     let mut socket = shake(address, "good").await.unwrap();
-    socket.send(Message::text(frames::hello())).await.unwrap();
+    socket.send(Message::text(frames::hello_text())).await.unwrap();
     let Some(Ok(Message::Text(text))) = within(socket.next()).await else { panic!("no text") };
     assert!(matches!(serde_json::from_str(&text).unwrap(), AgentReply::Welcome(_)));
     socket

@@ -19,7 +19,7 @@ use mediasoup_horizontal::{
         Welcome, encode,
     },
 };
-use support::{FakeWorkers, SCHEMA, VERSION, agent_options, within};
+use support::{FakeWorkers, SCHEMA, VERSION, agent_options, hello, within};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -64,19 +64,6 @@ async fn open(address: SocketAddr) -> Socket {
     headers.insert("Sec-WebSocket-Protocol", SUBPROTOCOL.parse().unwrap());
     headers.insert("Authorization", "Bearer good".parse().unwrap());
     within(client_async(request, stream)).await.unwrap().0
-}
-
-fn hello() -> Hello {
-    Hello {
-        protocol: ProtocolRange::OURS,
-        mediasoup: VERSION.to_owned(),
-        schema: SCHEMA.to_owned(),
-        session: None,
-        last_seen: None,
-        boot_id: None,
-        netns: None,
-        controller: "test".to_owned(),
-    }
 }
 
 async fn reply(socket: &mut Socket) -> AgentReply {

@@ -32,7 +32,7 @@ use tokio_tungstenite::{
 };
 
 use self::{
-    frames::{PING, encoded, frames, from_client, hello, spec},
+    frames::{PING, encoded, frames, from_client, hello_text, spec},
     heap::Measured,
     honest::Honest,
 };
@@ -80,7 +80,7 @@ impl World {
 
     async fn session(&self) -> Socket {
         let mut socket = self.open().await;
-        socket.send(Message::text(hello())).await.unwrap();
+        socket.send(Message::text(hello_text())).await.unwrap();
         let Some(Ok(Message::Text(text))) = within(socket.next()).await else { panic!("no text") };
         let reply: AgentReply = serde_json::from_str(&text).unwrap();
         assert!(matches!(reply, AgentReply::Welcome(_)));
@@ -397,7 +397,7 @@ async fn a_gigantic_hello_is_refused() {
     let mut world = World::new().await;
     for length in [65_537, 15 * MIB] {
         let mut socket = world.open().await;
-        let long = hello().replace("by hand", &"x".repeat(length));
+        let long = hello_text().replace("by hand", &"x".repeat(length));
         let _ = within(socket.send(Message::text(long))).await;
         assert_eq!(end(&mut socket).await, None);
         world.honest.goes_on().await;

@@ -13,9 +13,9 @@ use mediasoup_horizontal::{
         remote::{RemoteConnection, RemoteOptions, Status},
     },
     net::{Dial, DialError, Dialed, Exchange, LinkLost, LinkParts, Timing, Tokens, accept, open},
-    wire::{AgentReply, Body, Frame, Frames, Hello, ProtocolRange, SUBPROTOCOL, Welcome, encode},
+    wire::{AgentReply, Body, Frame, Frames, SUBPROTOCOL, Welcome, encode},
 };
-use support::{FakeWorkers, agent_options, remote_options, request, server, within};
+use support::{FakeWorkers, agent_options, hello, remote_options, request, server, within};
 use tokio::{io::DuplexStream, sync::mpsc, time::Instant};
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async,
@@ -24,19 +24,6 @@ use tokio_tungstenite::{
         handshake::server::{ErrorResponse, Request, Response},
     },
 };
-
-fn hello() -> Hello {
-    Hello {
-        protocol: ProtocolRange::OURS,
-        mediasoup: support::VERSION.to_owned(),
-        schema: support::SCHEMA.to_owned(),
-        session: None,
-        last_seen: None,
-        boot_id: None,
-        netns: None,
-        controller: "test".to_owned(),
-    }
-}
 
 /// A welcome as a real agent gives it.
 async fn welcome() -> Welcome {

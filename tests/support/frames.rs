@@ -3,27 +3,17 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "not every test uses all of it")]
 
 use bytes::{Bytes, BytesMut};
-use mediasoup_horizontal::wire::{Frame, Hello, ProtocolRange, SpawnSpec, encode};
+use mediasoup_horizontal::wire::{Frame, SpawnSpec, encode};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{SCHEMA, VERSION};
+use crate::support::{SCHEMA, VERSION, hello};
 
 /// A ping of WebSocket.
 pub const PING: u8 = 0x89;
 
-/// The hello of a controller that wants a new session.
-pub fn hello() -> String {
-    let hello = Hello {
-        protocol: ProtocolRange::OURS,
-        mediasoup: VERSION.to_owned(),
-        schema: SCHEMA.to_owned(),
-        session: None,
-        last_seen: None,
-        boot_id: None,
-        netns: None,
-        controller: "by hand".to_owned(),
-    };
-    serde_json::to_string(&hello).unwrap()
+/// The hello of a controller that wants a new session, as text.
+pub fn hello_text() -> String {
+    serde_json::to_string(&hello()).unwrap()
 }
 
 /// A worker with these arguments.

@@ -21,6 +21,7 @@ use mediasoup_horizontal::{
     },
     net::{Backoff, Dial, DialError, Dialed, Token, Tokens},
     queue,
+    wire::{Hello, ProtocolRange},
 };
 use parking_lot::Mutex;
 use tokio::{io::copy_bidirectional, sync::watch, time::timeout};
@@ -31,6 +32,20 @@ pub const SCHEMA: &str = "0123456789abcdef";
 /// No wait in a test is longer than this.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60), future).await.expect("took longer than a test may")
+}
+
+/// The hello of a controller that wants a new session.
+pub fn hello() -> Hello {
+    Hello {
+        protocol: ProtocolRange::OURS,
+        mediasoup: VERSION.to_owned(),
+        schema: SCHEMA.to_owned(),
+        session: None,
+        last_seen: None,
+        boot_id: None,
+        netns: None,
+        controller: "by hand".to_owned(),
+    }
 }
 
 pub fn message(content: &[u8]) -> Bytes {
