@@ -119,7 +119,7 @@ fn gauges(page: &Page, server: &Server) {
 }
 
 fn counters(page: &Page, server: &Server) {
-    let counters = &server.shared.counts;
+    let counters = &server.shared.counters;
     let traffic = server.shared.meter.read();
     for (name, value) in [
         ("sessions_opened_total", counters.sessions_opened.load(Relaxed)),

@@ -74,13 +74,13 @@ pub(super) struct Shared {
     session_slots: Arc<Semaphore>,
     pub(super) sessions: Sessions,
     brake: TokenBrake,
-    pub(super) counters: LimitCounters,
+    pub(super) limit_hits: LimitCounters,
     /// Measures the workers of every session.
     pub(super) sampler: CpuSampler,
     pub(super) stopping: watch::Sender<bool>,
     /// Of the links of every session.
     pub(super) meter: Arc<Meter>,
-    pub(super) counts: Counters,
+    pub(super) counters: Counters,
     /// Since 1970.
     pub(super) started_at: Duration,
 }
@@ -117,11 +117,11 @@ impl Server {
             session_slots: slots(options.max_sessions),
             sessions: Sessions::default(),
             brake: TokenBrake::default(),
-            counters: LimitCounters::default(),
+            limit_hits: LimitCounters::default(),
             sampler: CpuSampler::default(),
             stopping: watch::Sender::new(false),
             meter: Arc::default(),
-            counts: Counters::default(),
+            counters: Counters::default(),
             started_at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             host: HostIdentity::of_this_process(),
             options,
@@ -148,7 +148,7 @@ impl Server {
 
     /// How often each limit was reached.
     pub fn limits(&self) -> &LimitCounters {
-        &self.shared.counters
+        &self.shared.limit_hits
     }
 
     /// Ends every session: workers' inputs close, they have the grace time, then they are killed.
@@ -197,17 +197,17 @@ impl Server {
             Ok(Ok(None)) => {}
             // What exceeds a limit is counted there too, and logged now and then.
             Ok(Err(problem @ HandshakeError::Hasty(_))) => {
-                self.shared.counts.not_let_in(problem.kind());
+                self.shared.counters.not_let_in(problem.kind());
             }
             Ok(Err(problem)) => {
                 if let HandshakeError::Link(LinkLost::TooLong(text)) = &problem {
-                    self.shared.counters.hit(Limit::FrameBytes, text);
+                    self.shared.limit_hits.hit(Limit::FrameBytes, text);
                 }
-                self.shared.counts.not_let_in(problem.kind());
+                self.shared.counters.not_let_in(problem.kind());
                 tracing::info!(%peer, %problem, "not let in");
             }
             Err(_) => {
-                self.shared.counts.not_let_in(NotLetIn::Late);
+                self.shared.counters.not_let_in(NotLetIn::Late);
                 tracing::info!(%peer, ?limit, "no handshake in time");
             }
         }
@@ -215,8 +215,8 @@ impl Server {
 
     /// Counts a connection that is closed at once, since there are too many.
     pub(super) fn turned_away(&self, error: LimitExceeded) {
-        self.shared.counters.exceeded(error);
-        self.shared.counts.not_let_in(NotLetIn::Full);
+        self.shared.limit_hits.exceeded(error);
+        self.shared.counters.not_let_in(NotLetIn::Full);
     }
 
     /// Lets a controller in, or tells it why not.
@@ -236,7 +236,7 @@ impl Server {
                 reply(&mut link, &AgentReply::Welcome(welcome)).await?;
                 match fresh {
                     Some(fresh) => fresh.keep(),
-                    None => self.shared.counts.session_resumed(),
+                    None => self.shared.counters.session_resumed(),
                 }
                 let (done, ended) = oneshot::channel();
                 let Resumable { attempt, .. } = resumable;
@@ -262,10 +262,10 @@ impl Server {
         transport: BoxedTransport,
         peer: IpAddr,
     ) -> Result<Link, HandshakeError> {
-        let Shared { options, brake, counters, .. } = self.shared.as_ref();
+        let Shared { options, brake, limit_hits, .. } = self.shared.as_ref();
         let limits = &options.limits;
         if let Err(error) = brake.check(peer, Instant::now(), limits) {
-            let error = counters.exceeded(error);
+            let error = limit_hits.exceeded(error);
             if let LimitExceeded::WrongTokens { retry_after, .. } = error {
                 let (why, seconds) = (error.to_string(), retry_seconds(retry_after));
                 // Whoever does not stay to hear it is refused all the same.
@@ -309,12 +309,12 @@ impl Server {
             code: RefusalCode::Busy,
             message: self
                 .shared
-                .counters
+                .limit_hits
                 .exceeded(LimitExceeded::Sessions { max: self.shared.options.max_sessions })
                 .to_string(),
         })?;
         let (id, handle, requests) = self.shared.sessions.open(&hello.controller, peer);
-        self.shared.counts.session_opened();
+        self.shared.counters.session_opened();
         tracing::info!(
             session = handle.about.number,
             %peer,

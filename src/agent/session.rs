@@ -137,7 +137,7 @@ impl Session {
     /// it.
     pub(super) async fn run(mut self) {
         let end = self.serve().await;
-        self.shared.counts.session_ended(end.kind());
+        self.shared.counters.session_ended(end.kind());
         self.workers.kill_all();
         let session = self.about.number;
         let goodbye = match &end {
@@ -152,7 +152,7 @@ impl Session {
                     _ => None,
                 };
                 if let Some(limit) = reached {
-                    self.shared.counters.hit(limit, &lost.to_string());
+                    self.shared.limit_hits.hit(limit, &lost.to_string());
                 }
                 tracing::warn!(session, problem = %lost, "the session cannot go on");
                 lost.goodbye()
@@ -301,7 +301,7 @@ impl Session {
         self.about.set_linked(false);
         drop(reader);
         writer.stop().await;
-        self.shared.counts.link_lost();
+        self.shared.counters.link_lost();
         let workers = self.workers.count();
         tracing::info!(
             session = self.about.number,

@@ -120,7 +120,7 @@ impl Workers {
                     gone: self.gone.clone(),
                     shared: Arc::clone(&self.shared),
                 };
-                self.shared.counts.worker_started();
+                self.shared.counters.worker_started();
                 tokio::spawn(forward.run(pid));
                 let watched = self.shared.sampler.watch(pid);
                 self.table.insert(handle, Worker { pid, _watched: watched, commands, fate });
@@ -131,16 +131,16 @@ impl Workers {
     }
 
     fn start(&mut self, request: &SpawnRequest) -> Result<WorkerLink, SpawnError> {
-        let Shared { source, roster, stopping, drain, options, counters, .. } =
+        let Shared { source, roster, stopping, drain, options, limit_hits, .. } =
             self.shared.as_ref();
         if *stopping.borrow() {
             return Err(SpawnError::Unreachable("it is about to end".to_owned()));
         }
         let limits = &options.limits;
-        let full = |error| SpawnError::Full(counters.exceeded(error).to_string());
+        let full = |error| SpawnError::Full(limit_hits.exceeded(error).to_string());
         let (bytes, max) = (request.args.iter().map(String::len).sum(), limits.argument_bytes);
         if bytes > max {
-            let error = counters.exceeded(LimitExceeded::ArgumentBytes { bytes, max });
+            let error = limit_hits.exceeded(LimitExceeded::ArgumentBytes { bytes, max });
             return Err(SpawnError::WrongSettings(error.to_string()));
         }
         // In this order: whoever begins to drain and then looks finds this place.
@@ -190,13 +190,13 @@ impl Workers {
 
     fn refuse(&self, handle: u32, error: SpawnError) -> Result<(), LinkLost> {
         tracing::info!(handle, %error, "no worker");
-        self.shared.counts.worker_not_started(&error);
+        self.shared.counters.worker_not_started(&error);
         let frame = Frame::about(handle, Body::Failed(error.into()));
         if self.outbound.try_send(frame.clone()) == Err(TrySendError::Full) {
             let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
                 let max = self.shared.options.limits.spawns_in_flight;
                 let error = LimitExceeded::SpawnsInFlight { max };
-                let error = self.shared.counters.exceeded(error);
+                let error = self.shared.limit_hits.exceeded(error);
                 return Err(LinkLost::Protocol(error.to_string()));
             };
             let outbound = self.outbound.clone();
@@ -270,7 +270,7 @@ impl Forward {
                 given_up = given_up(&mut self.fate) => match given_up {
                     Some(reason) => break Exit::Lost(reason),
                     // The session is over. Dropping the worker's events frees it.
-                    None => return self.shared.counts.worker_ended(WorkerEnd::WithSession),
+                    None => return self.shared.counters.worker_ended(WorkerEnd::WithSession),
                 },
                 // Cancel-safe: the queue keeps what was not received.
                 event = self.events.recv() => match event {
@@ -285,7 +285,7 @@ impl Forward {
             }
         };
         tracing::debug!(handle, ?exit, "worker gone");
-        self.shared.counts.worker_ended(WorkerEnd::from(&exit));
+        self.shared.counters.worker_ended(WorkerEnd::from(&exit));
         self.send(Body::Exited(exit.into())).await;
         let _ = self.gone.send(handle);
     }
