@@ -3,7 +3,7 @@
 
 const { runAgent } = require('./cli/agent');
 const { installCommand, pathCommand } = require('./cli/worker');
-const { checkNative, stubPath } = require('./native');
+const native = require('./native');
 const { version } = require('../package.json');
 
 const HELP = `Usage: mediasoup-horizontal COMMAND
@@ -71,9 +71,9 @@ async function worker([command, ...rest]) {
 }
 
 function workerBin() {
-  checkNative();
+  native.checkNative();
 
-  return say(stubPath);
+  return say(native.stubPath);
 }
 
 /** @param {string} text */

@@ -2,7 +2,7 @@
 
 const mediasoup = require('mediasoup-upstream');
 const { WorkerClosedError } = require('mediasoup-upstream/errors');
-const { stubPath, unwrap } = require('./native');
+const native = require('./native');
 const { installPipeToRouter } = require('./pipe-to-router');
 
 /** @import { NativeCore } from './native' */
@@ -46,12 +46,12 @@ function createWorkerWith(source) {
     const { core, socket, closed, made } = source();
     const wanted = settings?.workerBin;
     const workerBin = wanted === undefined || wanted === mediasoup.workerBin ? null : wanted;
-    const ticket = unwrap(core.ticket(JSON.stringify({ workerBin })));
+    const ticket = native.unwrap(core.ticket(JSON.stringify({ workerBin })));
 
     try {
       const worker = await spawnWith(
         { [SOCKET]: socket, [TICKET]: ticket, [VALGRIND]: undefined },
-        () => mediasoup.createWorker({ ...settings, workerBin: stubPath }),
+        () => mediasoup.createWorker({ ...settings, workerBin: native.stubPath }),
       );
 
       if (closed()) {

@@ -14,7 +14,7 @@ const { toArguments, toEventFunction } = require('./events');
 const { closeAtExit, forgetAtExit } = require('./exit');
 const { CHANGE, Changes } = require('./monitor/changes');
 const { readMetrics, readStats } = require('./monitor/stats');
-const { loadBinding, stubPath, unwrap } = require('./native');
+const native = require('./native');
 const { toPlacement } = require('./placement');
 
 /** @import { Connection, DeleteOptions } from './connection-set' */
@@ -367,13 +367,13 @@ class Horizontal extends EnhancedEventEmitter {
       return this.#core;
     }
 
-    const { NativeCore } = loadBinding();
+    const { NativeCore } = native.loadBinding();
     const core = new NativeCore();
     const { connectTimeoutMs, callTimeoutMs, selfAddresses, announcedMode, compatibility } =
       this.#options;
     const { settings: placement, chooser } = toPlacement(this.#options);
 
-    this.#socket = unwrap(
+    this.#socket = native.unwrap(
       core.start(
         JSON.stringify({
           connectTimeoutMs: connectTimeoutMs ?? null,
@@ -383,7 +383,7 @@ class Horizontal extends EnhancedEventEmitter {
           compatibility: compatibility ?? null,
           placement,
           environment: process.env,
-          stub: stubPath,
+          stub: native.stubPath,
           mediasoupDir: MEDIASOUP_DIR,
         }),
         chooser,
@@ -394,7 +394,7 @@ class Horizontal extends EnhancedEventEmitter {
 
     try {
       if (this.#initial === 'environment') {
-        unwrap(core.add(JSON.stringify({ type: 'environment' })));
+        native.unwrap(core.add(JSON.stringify({ type: 'environment' })));
       } else {
         for (const connection of this.#initial) {
           set.put(connection);

@@ -12,14 +12,20 @@ const BUILT_DIR = path.join(__dirname, '..', 'native-build');
 
 const ADDON = 'mediasoup-horizontal.node';
 
-/** The folder with the addon and the two programs. */
-const NATIVE_DIR = findNativeDir();
+/** @type {string | undefined} */
+let nativeDir;
 
-/** Absolute path of the stub, what mediasoup spawns as its worker. */
-const stubPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-worker');
+/**
+ * The folder with the addon and the two programs. Looked for when somebody needs it: which C library
+ * this host has takes a while to tell, and many only want types and constants.
+ *
+ * @returns {string}
+ */
+function findOnce() {
+  nativeDir ??= findNativeDir();
 
-/** Absolute path of the agent. */
-const agentPath = path.join(NATIVE_DIR, 'mediasoup-horizontal-agent');
+  return nativeDir;
+}
 
 /** @returns {string} Where the native parts are, or would be in a checkout. */
 function findNativeDir() {
@@ -88,14 +94,16 @@ function checkNative() {
         `it can on ${systems.join(' and ')}`,
     );
   }
-  if (!fs.existsSync(path.join(NATIVE_DIR, ADDON))) {
+  const dir = findOnce();
+
+  if (!fs.existsSync(path.join(dir, ADDON))) {
     throw new Error(missing());
   }
-  if (NATIVE_DIR === BUILT_DIR) {
+  if (dir === BUILT_DIR) {
     return;
   }
 
-  const own = require(path.join(NATIVE_DIR, 'package.json'));
+  const own = require(path.join(dir, 'package.json'));
 
   if (own.version !== version) {
     throw new Error(
@@ -132,7 +140,7 @@ function missing() {
  */
 function loadBinding() {
   checkNative();
-  const file = path.join(NATIVE_DIR, ADDON);
+  const file = path.join(findOnce(), ADDON);
 
   try {
     return require(file);
@@ -159,4 +167,18 @@ function unwrap(text) {
   return ok;
 }
 
-module.exports = { agentPath, checkNative, loadBinding, stubPath, unwrap };
+module.exports = {
+  checkNative,
+  loadBinding,
+  unwrap,
+
+  /** Absolute path of the stub, what mediasoup spawns as its worker. */
+  get stubPath() {
+    return path.join(findOnce(), 'mediasoup-horizontal-worker');
+  },
+
+  /** Absolute path of the agent. */
+  get agentPath() {
+    return path.join(findOnce(), 'mediasoup-horizontal-agent');
+  },
+};

@@ -4,7 +4,7 @@ const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const path = require('node:path');
-const { agentPath, checkNative } = require('../native');
+const native = require('../native');
 const { upstreamDir, versionOf } = require('../worker-binary/paths');
 
 /** What each signal is to the agent. It knows no SIGHUP, which here means a closed terminal. */
@@ -24,7 +24,7 @@ const ADMIN_COMMANDS = ['drain', 'status'];
  * @returns {Promise<number>} Its exit status.
  */
 async function runAgent(args) {
-  checkNative();
+  native.checkNative();
 
   // Before the agent starts: whoever reads its ready line may send a signal at once.
   for (const [received, sent] of Object.entries(SIGNALS)) {
@@ -32,7 +32,7 @@ async function runAgent(args) {
   }
 
   const child = ADMIN_COMMANDS.includes(args[0])
-    ? spawn(agentPath, args, { stdio: 'inherit' })
+    ? spawn(native.agentPath, args, { stdio: 'inherit' })
     : spawnAgent(args);
 
   const [status, signal] = await once(child, 'exit');
@@ -48,7 +48,7 @@ async function runAgent(args) {
 
 /** @param {string[]} args */
 function spawnAgent(args) {
-  const child = spawn(agentPath, ['--exit-with-stdin', ...workerArgs(args), ...args], {
+  const child = spawn(native.agentPath, ['--exit-with-stdin', ...workerArgs(args), ...args], {
     // The pipe on its stdin ends with this process, even when that is killed.
     stdio: ['pipe', 'inherit', 'inherit'],
     // A group of its own: the terminal's Ctrl-C must reach it once, through here.
